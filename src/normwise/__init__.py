@@ -1,0 +1,1 @@
+"""Normalization and regularization for people who train neural networks."""

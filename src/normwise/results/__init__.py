@@ -1,0 +1,56 @@
+"""Frozen, versioned records: all that passes between producers (compare) and consumers (report, users).
+
+Nothing here computes, and nothing here imports torch: a record made on one machine is read on any other.
+"""
+
+from normwise.results.codec import dumps, loads
+from normwise.results.comparison import (
+    ActivationPercentiles,
+    Claim,
+    ClaimName,
+    Comparison,
+    CostResult,
+    Curve,
+    DataSummary,
+    FinalSeed,
+    GradientFlow,
+    GradientProbe,
+    InitSpread,
+    LearningRatePoint,
+    Reproduction,
+    Setting,
+    Strength,
+    VariantResult,
+    Verdict,
+)
+from normwise.results.estimate import Estimate, Interval
+from normwise.results.trial import SCHEMA_VERSION, Evaluation, LayerSignals, TrialOutcome, TrialRecord
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ActivationPercentiles",
+    "Claim",
+    "ClaimName",
+    "Comparison",
+    "CostResult",
+    "Curve",
+    "DataSummary",
+    "Estimate",
+    "Evaluation",
+    "FinalSeed",
+    "GradientFlow",
+    "GradientProbe",
+    "InitSpread",
+    "Interval",
+    "LayerSignals",
+    "LearningRatePoint",
+    "Reproduction",
+    "Setting",
+    "Strength",
+    "TrialOutcome",
+    "TrialRecord",
+    "VariantResult",
+    "Verdict",
+    "dumps",
+    "loads",
+]

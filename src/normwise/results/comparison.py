@@ -1,0 +1,258 @@
+"""The answer of `compare`: everything a report shows, as numbers.
+
+A `Comparison` holds one `Setting` per network, depth, batch size and optimizer. Variants are compared within a
+setting and never across settings. Effects are signed so that positive means "the variant does better than the
+baseline", and ratios so that above one means it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from normwise.results.estimate import Estimate, Interval
+from normwise.results.trial import SCHEMA_VERSION
+
+ClaimName = Literal[
+    "faster",  # fewer steps to the target
+    "larger_learning_rates",  # tolerates larger learning rates
+    "initialization",  # indifferent to the scale of the initialisation
+    "gradients",  # keeps gradients alive over depth
+    "generalizes",  # better test metric
+    "regularizes",  # smaller gap between train and test
+    "cost",  # costs time per step
+]
+Verdict = Literal["yes", "no", "undecided", "no difference", "not measured"]
+Strength = Literal["meaningful", "leaning", ""]
+"""`meaningful`: ten pairs or more and the decision rule's family-wise error is at most 5 %; `leaning`: fewer pairs."""
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The data as it was understood."""
+
+    name: str
+    source: str
+    task: Literal["classification", "regression"]
+    task_reason: str  # why this task: "told from the target: 10 distinct integers"
+    rows: int
+    inputs: str  # "64 numeric columns", "8×8 grey images"
+    classes: tuple[str, ...]
+    target: str
+    metric: str  # "accuracy", "rmse", …
+    metric_unit: str  # "%", or the unit of the target
+    higher_is_better: bool
+    split: tuple[int, int, int]  # rows in train, validation, test
+    notes: tuple[str, ...]  # what was imputed, encoded, dropped, and why
+    margin: float  # differences within ± margin count as none, in the metric's unit
+    margin_note: str  # whether the test set can resolve the margin
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A quantity over training: median over seeds and the band of the middle half, at common steps."""
+
+    steps: tuple[int, ...]
+    seconds: tuple[float, ...]  # median training seconds at those steps
+    median: tuple[float | None, ...]
+    low: tuple[float | None, ...]
+    high: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class LearningRatePoint:
+    """What one learning rate gave on validation, per seed of the scan."""
+
+    lr: float
+    values: tuple[float | None, ...]  # validation metric at the end, one per seed; None where it diverged
+    median: float | None
+    diverged: int
+    runs: int
+    divergence_interval: Interval  # Wilson
+
+
+@dataclass(frozen=True)
+class InitSpread:
+    """The final test metric under one initialisation, per fresh seed."""
+
+    initialization: str  # "he ×1", "he ×0.1"
+    values: tuple[float | None, ...]
+    median: float | None
+    diverged: int
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """RMS of the loss gradient by hidden layer, first to last; medians over seeds.
+
+    A slope is the factor per layer of the squared gradient norm going back towards the input: exp of the fitted slope of
+    log RMS², so 1 is level, below 1 vanishes and above 1 explodes. None where it cannot be fitted (under 3 layers, zero).
+    """
+
+    layers: tuple[str, ...]
+    start: tuple[float | None, ...]
+    end: tuple[float | None, ...]
+    start_slope: float | None
+    end_slope: float | None
+    start_slope_interval: Interval
+    end_slope_interval: Interval
+
+
+@dataclass(frozen=True)
+class ActivationPercentiles:
+    """15/50/85 percentiles over a batch of one unit of the last hidden pre-activation, in one seed (Ioffe & Szegedy 2015)."""
+
+    steps: tuple[int, ...]
+    p15: tuple[float | None, ...]
+    p50: tuple[float | None, ...]
+    p85: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class FinalSeed:
+    """The end of one fresh seed at the variant's tuned learning rate."""
+
+    seed: int
+    train: float | None
+    validation: float | None
+    test: float | None
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class CostResult:
+    """Milliseconds of one training step, alternating with the other variants in one otherwise idle process."""
+
+    milliseconds: float
+    low: float  # quartiles over bursts
+    high: float
+    ratio: Estimate  # to the baseline; above 1 is slower
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the answer: does this variant do that, against the baseline?
+
+    Attributes:
+        verdict: for "cost" a "yes" means that it costs more.
+        effect: the number behind the verdict.
+        baseline_value, variant_value: the two sides of it, in the effect's unit where they have one.
+        evidence: further numbers worth a line, such as "probability_of_superiority", "tuned_ratio", "fixed_ratio".
+        smallest_detectable: the smallest true effect that this many pairs would have found four times in five.
+        seeds_needed: pairs that would decide, if the effect is as large as it looks; None where none would.
+        reason: why a thing is not measured or a bound is one-sided, in words; "" otherwise.
+    """
+
+    claim: ClaimName
+    variant: str
+    verdict: Verdict
+    strength: Strength
+    effect: Estimate
+    baseline_value: float | None = None
+    variant_value: float | None = None
+    evidence: dict[str, float | None] | None = None
+    smallest_detectable: float | None = None
+    seeds_needed: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One variant in one setting."""
+
+    name: str
+    description: str
+    parameters: int
+    tuned_lr: float
+    fastest_lr: float | None  # of the scan: fewest steps to the target; None where no learning rate reached it
+    tuned_at_edge: bool  # the best learning rate is the grid's last one even after the grid was extended
+    scan: tuple[LearningRatePoint, ...]
+    validation_curve: Curve  # at the tuned learning rate, fresh seeds
+    train_loss_curve: Curve
+    fixed_validation_curve: Curve  # at the baseline's tuned learning rate, fresh seeds
+    steps_to_target: tuple[float | None, ...]  # per fresh seed, tuned learning rate; None is right-censored
+    seconds_to_target: tuple[float | None, ...]
+    initializations: tuple[InitSpread, ...]
+    gradient: GradientFlow
+    percentiles: ActivationPercentiles
+    final: tuple[FinalSeed, ...]
+    gap: Estimate  # train − test metric, signed so that positive is overfitting
+    cost: CostResult
+    dead_fraction: float | None  # at the end, mean over hidden layers, median over seeds
+    correlation: float | None  # mean absolute correlation between channels, the same
+    activation_std: tuple[float | None, ...]  # at the end, by hidden layer
+    train_eval_discrepancy: float | None  # relative difference of the final train loss in the two modes, median
+    diverged: int
+    runs: int
+    divergence_interval: Interval
+    failed: int  # trials that raised
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One network with one batch size and one optimizer: the ground on which variants are compared."""
+
+    name: str  # "mlp", or "mlp, depth 8, batch 16" where several are compared
+    network: str  # "multilayer perceptron 64-64-64-64-10, ReLU"
+    batch_size: int
+    optimizer: str
+    steps: int
+    grid: tuple[float, ...]  # learning rates scanned
+    grid_extended: bool
+    scan_seeds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    baseline: str
+    target: float | None  # the validation metric that "faster" is measured to
+    target_reason: str
+    comparisons: int  # variants against the baseline: the family that verdicts allow for
+    variants: tuple[VariantResult, ...]
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class GradientProbe:
+    """Growth of the squared gradient norm per layer at initialisation of a wide deep ReLU network, against theory."""
+
+    width: int
+    depth: int
+    batch_size: int
+    seeds: int
+    names: tuple[str, ...]  # "He initialisation", "variance 1/n", "Batch Normalization"
+    measured: tuple[Estimate, ...]
+    oracle: tuple[float, ...]
+    curves: tuple[tuple[float, ...], ...]  # squared gradient norm by layer, relative to the last layer
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What somebody else needs to get the same numbers."""
+
+    command: str
+    directory: str
+    spec: dict[str, Any]
+    versions: dict[str, str]
+    machine: dict[str, str]
+    created: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole answer.
+
+    Attributes:
+        partial: trials that were planned are missing, because the run was interrupted.
+        trials: every trial as a flat row: the columns of its description, its outcome, its final metrics.
+    """
+
+    question: str
+    data: DataSummary
+    settings: tuple[Setting, ...]
+    probe: GradientProbe | None
+    reproduction: Reproduction
+    trials: tuple[dict[str, str | float | int | None], ...]
+    planned: int
+    finished: int
+    failed: int
+    partial: bool = False
+    schema: int = SCHEMA_VERSION
