@@ -1,0 +1,235 @@
+"""A data set as it was understood, and its splits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+from normwise.data.contents import Contents, ImageContents, Rows, feed_array
+from normwise.data.prepare import prepare
+from normwise.data.split import DEFAULT_FRACTIONS, Fractions, SplitRows, split_rows
+from normwise.data.task import Target, Task
+from normwise.data.wording import count, image_words, listing
+from normwise.errors import DataError, explain
+
+Kind = Literal["table", "image", "array"]
+
+FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a split.
+
+    Attributes:
+        inputs: float32, (N, F) for columns or (N, C, H, W) for images.
+        targets: (N,), class indices in int64, or standardised numbers in float32.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training, validation and test part for one seed.
+
+    Attributes:
+        train: the part that statistics come from.
+        validation: the part to choose by.
+        test: the part to report.
+        in_shape: shape of one input, (F,) or (C, H, W). For columns F can depend on the seed: categories and
+            constant columns are those of the training part.
+        out_features: number of classes, or 1 for regression.
+        target_mean: what to add to a prediction times `target_std` to have the target's own units; 0 for
+            classes.
+        target_std: see `target_mean`; 1 for classes.
+        notes: what was imputed, encoded and dropped on this split.
+    """
+
+    train: Part
+    validation: Part
+    test: Part
+    in_shape: tuple[int, ...]
+    out_features: int
+    target_mean: float
+    target_std: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Data as it was understood; `split` makes tensors of it.
+
+    Attributes:
+        name: short name, such as "digits" or the file's stem.
+        source: where it came from: a library's function or a path.
+        kind: "table" (columns), "image", or "array" (columns of an array, without names).
+        task: what the target asks for.
+        task_reason: why this task.
+        classes: names in the order of their indices; empty for regression.
+        target: name of the target.
+        inputs: the inputs in words, "64 numeric columns" or "8×8 grey images".
+        rows: number of usable rows.
+        notes: what was understood, ignored or dropped while reading.
+        in_shape: (C, H, W) for images; None for columns, whose number depends on the split.
+        fingerprint: sha256 in hexadecimal over inputs, targets and the fixed test part, if there is one.
+    """
+
+    name: str
+    source: str
+    kind: Kind
+    task: Task
+    task_reason: str
+    classes: tuple[str, ...]
+    target: str
+    inputs: str
+    rows: int
+    notes: tuple[str, ...]
+    in_shape: tuple[int, ...] | None
+    fingerprint: str
+    _contents: Contents = field(repr=False, compare=False)
+    _target: Target = field(repr=False, compare=False)
+    _test_from: int | None = field(repr=False, compare=False)
+
+    def split(self, seed: int, *, fractions: Fractions = DEFAULT_FRACTIONS) -> Split:
+        """Deal the rows by seed, stratified by class; prepare all with statistics of the training part.
+
+        Args:
+            seed: at least 0; the same seed gives the same tensors.
+            fractions: of train, validation and test, with sum 1. A data set with a fixed test part keeps it,
+                and train and validation share the rest in the ratio of their fractions.
+
+        Raises:
+            ArgumentError: a negative seed or bad fractions.
+            DataError: a part would be empty, or nothing varies in the training part.
+
+        >>> from normwise.data import load
+        >>> split = load("digits").split(seed=0)
+        >>> split.train.inputs.shape, split.train.targets.dtype, split.in_shape, split.out_features
+        (torch.Size([1079, 1, 8, 8]), torch.int64, (1, 8, 8), 10)
+        """
+        rows = self._deal(seed, fractions)
+        inputs = prepare(self._contents, rows)
+        mean, std = self._target_moments(rows.train)
+
+        def part(block: torch.Tensor, index: Rows) -> Part:
+            values = self._target.values[index]
+            if self.task == "regression":
+                return Part(block, torch.from_numpy(((values - mean) / std).astype(np.float32)))
+            return Part(block, torch.from_numpy(values))
+
+        return Split(
+            train=part(inputs.train, rows.train),
+            validation=part(inputs.validation, rows.validation),
+            test=part(inputs.test, rows.test),
+            in_shape=tuple(inputs.train.shape[1:]),
+            out_features=len(self.classes) if self.task == "classification" else 1,
+            target_mean=mean,
+            target_std=std,
+            notes=inputs.notes,
+        )
+
+    def _deal(self, seed: int, fractions: Fractions) -> SplitRows:
+        labels = self._target.values.astype(np.int64) if self.task == "classification" else None
+        return split_rows(self.rows, labels, seed, fractions=fractions, test_from=self._test_from)
+
+    def _target_moments(self, train: Rows) -> tuple[float, float]:
+        if self.task == "classification":
+            return 0.0, 1.0
+        values = self._target.values[train]
+        mean, std = float(values.mean()), float(values.std())
+        if std <= 1e-12 * float(np.abs(values).max()):
+            raise DataError(
+                explain(
+                    "split",
+                    f"the target {self.target!r} must vary in the training part",
+                    f"{mean:g} in each of its {count(len(train), 'row')}",
+                    "bring more rows",
+                )
+            )
+        return mean, std
+
+
+def assemble(
+    *,
+    name: str,
+    source: str,
+    kind: Kind,
+    contents: Contents,
+    target: Target,
+    notes: tuple[str, ...] = (),
+    test_from: int | None = None,
+) -> Dataset:
+    """Check what every reader must guarantee, and put the data set together."""
+    rows = contents.rows
+    if rows < FEWEST_ROWS:
+        raise DataError(
+            explain(
+                "load",
+                f"{name} must have at least {FEWEST_ROWS} usable rows",
+                count(rows, "row"),
+                "bring more data",
+            )
+        )
+    if target.task == "classification":
+        _check_classes(target)
+    dataset = Dataset(
+        name=name,
+        source=source,
+        kind=kind,
+        task=target.task,
+        task_reason=target.reason,
+        classes=target.classes,
+        target=target.name,
+        inputs=_describe(contents),
+        rows=rows,
+        notes=notes,
+        in_shape=tuple(contents.pixels.shape[1:]) if isinstance(contents, ImageContents) else None,
+        fingerprint=_fingerprint(contents, target, test_from),
+        _contents=contents,
+        _target=target,
+        _test_from=test_from,
+    )
+    # A data set that no seed can split is refused here, before anything is trained or written.
+    dataset._deal(0, DEFAULT_FRACTIONS)
+    return dataset
+
+
+def _check_classes(target: Target) -> None:
+    counts = np.bincount(target.values.astype(np.int64), minlength=len(target.classes))
+    lonely = [name for name, number in zip(target.classes, counts, strict=True) if number < 2]
+    if lonely:
+        which = "class" if len(lonely) == 1 else "classes"
+        raise DataError(
+            explain(
+                "load",
+                "every class must have at least 2 rows, one to train on and one to test on",
+                f"fewer in the {which} {listing(lonely)} of the target {target.name!r}",
+                "remove or merge such classes, bring more rows of them, or choose another target or task",
+            )
+        )
+
+
+def _describe(contents: Contents) -> str:
+    if isinstance(contents, ImageContents):
+        channels, height, width = contents.pixels.shape[1:]
+        return image_words(channels, height, width)
+    numeric, categorical = contents.numeric.shape[1], len(contents.categorical)
+    if not categorical:
+        return count(numeric, "numeric column")
+    if not numeric:
+        return count(categorical, "categorical column")
+    return f"{numeric:,} numeric and {count(categorical, 'categorical column')}"
+
+
+def _fingerprint(contents: Contents, target: Target, test_from: int | None) -> str:
+    digest = hashlib.sha256()
+    contents.feed(digest)
+    feed_array(digest, target.values)
+    digest.update(repr((target.name, target.task, target.classes, test_from)).encode())
+    return digest.hexdigest()

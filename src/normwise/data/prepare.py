@@ -1,0 +1,167 @@
+"""From contents and rows to tensors: every statistic comes from the training rows alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from normwise.data.contents import Categorical, Contents, ImageContents, Rows, TableContents
+from normwise.data.split import SplitRows
+from normwise.data.wording import count, listing
+from normwise.errors import DataError, explain
+
+MOST_CATEGORIES = 64
+"""A categorical column becomes at most this many columns; rarer categories are all zeros."""
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """float32 inputs of the three parts, and what was done to them."""
+
+    train: torch.Tensor
+    validation: torch.Tensor
+    test: torch.Tensor
+    notes: tuple[str, ...]
+
+
+def prepare(contents: Contents, rows: SplitRows) -> Prepared:
+    """Standardise, impute and encode with statistics of the training rows.
+
+    Tables: x → (x − mean) / std per column, with the population standard deviation; a missing number becomes
+        the training median, and a column with missing numbers in training gets an indicator (1 where missing)
+        beside it; categories become columns of 0 and 1, a category that training does not have becomes zeros;
+        columns that are constant in training are dropped. Images: the same with one mean and one std per
+        channel.
+
+    Raises:
+        DataError: nothing varies in the training rows.
+    """
+    if isinstance(contents, ImageContents):
+        return _prepare_images(contents.pixels, rows)
+    return _prepare_table(contents, rows)
+
+
+def _prepare_images(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], rows: SplitRows) -> Prepared:
+    scale = 255.0 if pixels.dtype == np.uint8 else 1.0
+    train = pixels[rows.train]
+    moments = [_channel_moments(train[:, channel]) for channel in range(pixels.shape[1])]
+    mean, std = (np.array(part) / scale for part in zip(*moments, strict=True))
+    flat = std <= 1e-12 * np.maximum(np.abs(mean), 1)
+    if flat.all():
+        raise DataError(
+            explain(
+                "split", "the images must differ from each other", "the same value in every training pixel"
+            )
+        )
+    std = np.where(flat, 1.0, std)
+    shift = torch.from_numpy(mean).to(torch.float32).view(1, -1, 1, 1)
+    divisor = torch.from_numpy(std).to(torch.float32).view(1, -1, 1, 1)
+
+    def finish(part: npt.NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(part).to(torch.float32).div_(scale).sub_(shift).div_(divisor)
+
+    note = "pixels standardised by the training mean and standard deviation of each channel"
+    return Prepared(finish(train), finish(pixels[rows.validation]), finish(pixels[rows.test]), (note,))
+
+
+def _channel_moments(values: npt.NDArray[np.generic]) -> tuple[float, float]:
+    if values.dtype == np.uint8:
+        # Counting is exact and needs no float64 copy of the images, which would be eight times their size.
+        counts = np.bincount(values.ravel(), minlength=256)
+        levels = np.arange(256, dtype=np.float64)
+        mean = float(counts @ levels / counts.sum())
+        return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+    return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+
+
+def _prepare_table(table: TableContents, rows: SplitRows) -> Prepared:
+    blocks: list[list[_Floats]] = [[], [], []]
+    notes: list[str] = []
+    parts: tuple[Rows, Rows, Rows] = (rows.train, rows.validation, rows.test)
+    if table.numeric.shape[1]:
+        _add_numeric(table, parts, blocks, notes)
+    for column in table.categorical:
+        _add_categorical(column, parts, blocks, notes)
+    if not any(block.shape[1] for block in blocks[0]):
+        raise DataError(
+            explain(
+                "split",
+                "at least one input column must vary in the training part",
+                f"{count(table.numeric.shape[1] + len(table.categorical), 'column')}, each constant there",
+                "bring more rows or other columns",
+            )
+        )
+    train, validation, test = (
+        torch.from_numpy(np.concatenate(block, axis=1).astype(np.float32)) for block in blocks
+    )
+    return Prepared(train, validation, test, tuple(notes))
+
+
+def _add_numeric(
+    table: TableContents, parts: tuple[Rows, Rows, Rows], blocks: list[list[_Floats]], notes: list[str]
+) -> None:
+    # One fancy index, reused: for a table of thousands of columns the copies are the cost.
+    values = [table.numeric[part] for part in parts]
+    missing = [np.isnan(part) for part in values]
+    train_missing = missing[0].any(axis=0)
+    absent = missing[0].all(axis=0)
+    any_missing: npt.NDArray[np.bool_] = np.logical_or.reduce([gap.any(axis=0) for gap in missing])
+    if any_missing.any():
+        medians = np.zeros(len(any_missing))
+        known = any_missing & ~absent
+        medians[known] = np.nanmedian(values[0][:, known], axis=0)
+        values = [np.where(gap, medians, part) for gap, part in zip(missing, values, strict=True)]
+    mean, std = values[0].mean(axis=0), values[0].std(axis=0)
+    largest = np.abs(values[0]).max(axis=0)
+    # Rounding of the mean leaves a constant column a spread of about 1e-16 of its size; it carries nothing.
+    constant = (std <= 1e-12 * largest) | absent
+    indicator = train_missing & ~absent
+    for block, part, gap in zip(blocks, values, missing, strict=True):
+        block.append((part[:, ~constant] - mean[~constant]) / std[~constant])
+        block.append(gap[:, indicator].astype(np.float64))
+    if constant.any():
+        names = [name for name, flag in zip(table.names, constant, strict=True) if flag]
+        notes.append(f"{count(len(names), 'column')} constant in the training part dropped: {listing(names)}")
+    imputed = any_missing & ~absent
+    if imputed.any():
+        numbers = sum(gap.sum(axis=0) for gap in missing)
+        names = [f"{table.names[i]} ({numbers[i]})" for i in np.flatnonzero(imputed)]
+        notes.append(
+            f"missing numbers replaced by the training median in "
+            f"{count(len(names), 'column')}: {listing(names)}; "
+            f"{count(int(indicator.sum()), 'indicator column')} added"
+        )
+
+
+def _add_categorical(
+    column: Categorical, parts: tuple[Rows, Rows, Rows], blocks: list[list[_Floats]], notes: list[str]
+) -> None:
+    codes = [column.codes[part] for part in parts]
+    seen = codes[0][codes[0] >= 0]
+    frequency = np.bincount(seen, minlength=len(column.categories))
+    kept: Rows = np.flatnonzero(frequency)
+    gaps = bool((codes[0] < 0).any())
+    if len(kept) < 2 and not (gaps and len(kept)):
+        notes.append(f"column {column.name!r} constant in the training part dropped")
+        return
+    rare = len(kept) - MOST_CATEGORIES
+    if rare > 0:
+        # Stable, so that ties fall to the earlier category and the columns do not depend on the sort's moods.
+        kept = np.sort(np.argsort(-frequency, kind="stable")[:MOST_CATEGORIES])
+    values = np.append(kept, -1) if gaps else kept
+    for block, part in zip(blocks, codes, strict=True):
+        block.append((part[:, None] == values[None, :]).astype(np.float64))
+    note = f"{column.name!r} encoded one-hot in {count(len(kept), 'column')}"
+    if gaps:
+        note += " and one for missing"
+    if rare > 0:
+        note += f"; {count(rare, 'rarer category', 'rarer categories')} left as zeros"
+    unseen = np.setdiff1d(np.concatenate(codes[1:]), codes[0])
+    if len(unseen):
+        note += f"; {count(len(unseen), 'value')} outside the training part are zeros"
+    notes.append(note)
