@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from normwise.data import Dataset, load
+from normwise.data.contents import Categorical, TableContents
+from normwise.data.dataset import assemble
+from normwise.data.split import Fractions
+from normwise.data.task import read_target
+from normwise.errors import ArgumentError, DataError
+
+
+def _assemble(
+    x: np.ndarray, y: np.ndarray, *, words: np.ndarray | None = None, test_from: int | None = None
+) -> Dataset:
+    names = tuple(f"c{index}" for index in range(x.shape[1]))
+    categorical = () if words is None else (Categorical("k", words, ("a", "b")),)
+    contents = TableContents(names, x, categorical)
+    target = read_target("y", y, task=None)
+    return assemble(
+        name="n", source="s", kind="table", contents=contents, target=target, notes=(), test_from=test_from
+    )
+
+
+X = np.random.default_rng(0).normal(size=(40, 2))
+Y = np.arange(40) % 2
+
+
+def test_a_row_keeps_its_target() -> None:
+    # The first column tells the target, so a part whose inputs and targets came apart is caught.
+    data = _assemble(np.column_stack([Y * 10.0, X]), Y)
+    split = data.split(5)
+    for part in (split.train, split.validation, split.test):
+        assert torch.equal(part.inputs[:, 0] > 0, part.targets == 1)
+
+
+def test_regression_targets_use_training_moments_alone() -> None:
+    y = np.linspace(0.5, 100.3, 40)
+    fixed = _assemble(X, y, test_from=30)
+    moved = _assemble(X, np.concatenate([y[:30], y[30:] + 1000]), test_from=30)
+    first, second = fixed.split(1), moved.split(1)
+    assert torch.equal(first.train.targets, second.train.targets)
+    assert (first.target_mean, first.target_std) == (second.target_mean, second.target_std)
+    own = first.test.targets.double() * first.target_std + first.target_mean
+    np.testing.assert_allclose(own, y[30:], rtol=1e-5)
+
+
+def test_fingerprint_tells_every_change() -> None:
+    words = np.arange(40) % 2
+    base = _assemble(X, Y, words=words)
+    assert base.fingerprint == _assemble(X.copy(), Y.copy(), words=words.copy()).fingerprint
+    x, y, other = X.copy(), Y.copy(), words.copy()
+    x[3, 1] += 1e-9
+    y[3] = 1 - y[3]
+    other[3] = -1
+    changed = [
+        _assemble(x, Y, words=words),
+        _assemble(X, y, words=words),
+        _assemble(X, Y, words=other),
+        _assemble(X, Y, words=words, test_from=30),
+        _assemble(X, Y * 2, words=words),
+    ]
+    assert len({base.fingerprint, *(data.fingerprint for data in changed)}) == 6
+
+
+def test_words_alone_are_data_too() -> None:
+    data = _assemble(np.empty((40, 0)), Y, words=np.arange(40) // 2 % 2)
+    assert data.inputs == "1 categorical column"
+    assert data.split(0).in_shape == (2,)
+
+
+def test_splits_repeat_and_survive_pickling() -> None:
+    data = load("wine")
+    first, second = data.split(3), pickle.loads(pickle.dumps(data)).split(3)
+    for name in ("train", "validation", "test"):
+        one, two = getattr(first, name), getattr(second, name)
+        assert torch.equal(one.inputs, two.inputs)
+        assert torch.equal(one.targets, two.targets)
+
+
+@pytest.mark.parametrize("fractions", [(0.6, 0.2, 0.2), (0.2, 0.3, 0.5)])
+def test_fractions(fractions: Fractions) -> None:
+    split = load("digits").split(0, fractions=fractions)
+    sizes = [len(part.targets) / 1797 for part in (split.train, split.validation, split.test)]
+    np.testing.assert_allclose(sizes, fractions, atol=1e-3)
+    with pytest.raises(ArgumentError):
+        load("wine").split(0, fractions=(0.9, 0.2, 0.2))
+
+
+def test_a_target_constant_in_training() -> None:
+    y = np.where(np.arange(40) < 30, 1.5, 2.5)
+    with pytest.raises(
+        DataError, match=r"the target 'y' must vary in the training part. Got 1.5 in each of its"
+    ):
+        _assemble(X, y, test_from=30).split(0)
+
+
+def test_too_few_rows_and_classes_too_small() -> None:
+    with pytest.raises(DataError, match=r"at least 10 usable rows. Got 9 rows"):
+        _assemble(X[:9], Y[:9])
+    with pytest.raises(DataError, match="fewer in the classes '2', '3' of the target 'y'"):
+        _assemble(X, np.concatenate([Y[:38], [2, 3]]))
+    with pytest.raises(DataError, match="no row for the validation part"):
+        _assemble(X[:10], np.arange(10) % 5)
