@@ -78,9 +78,18 @@ def test_fixed_test_arrays(tmp_path: Path) -> None:
     assert data.notes[0] == "x_test and y_test (5 rows) are the test part of every split"
 
 
+@pytest.mark.parametrize("shape", [(20, 3), (20, 4, 5), (20, 3, 4, 5)])
+def test_the_order_in_memory_changes_nothing(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    x = _random(*shape)
+    rows = _load(tmp_path, x=x, y=LABELS).split(0)
+    columns = _load(tmp_path, x=np.asfortranarray(x), y=LABELS).split(0)
+    assert columns.train.inputs.is_contiguous()
+    assert torch.allclose(rows.train.inputs, columns.train.inputs, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.int64, np.bool_])
 def test_one_hot_and_column_targets(tmp_path: Path, dtype: type) -> None:
-    one_hot = np.eye(3)[np.arange(21) % 3].astype(dtype)
+    one_hot: np.ndarray = np.eye(3)[np.arange(21) % 3].astype(dtype)
     data = _load(tmp_path, x=_random(21, 2), y=one_hot)
     assert data.classes == ("0", "1", "2")
     assert "'y' is one-hot and was read as 3 classes" in data.notes

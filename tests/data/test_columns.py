@@ -40,6 +40,12 @@ def test_categories_in_natural_order() -> None:
     assert contents.categorical[0].codes.tolist() == [1, 0, 1]
 
 
+def test_a_column_of_numbers_with_strangers_is_told() -> None:
+    contents, notes = _contents(n=["1", "2", "3", "many", None, "1"], w=["1", "a", "b", "a", "b", "b"])
+    assert [column.name for column in contents.categorical] == ["n", "w"]
+    assert notes == ("'n' read as words: 1 of its 5 values is no number (such as 'many')",)
+
+
 def test_what_is_dropped_is_said() -> None:
     rows = 50
     contents, notes = _contents(

@@ -28,6 +28,7 @@ def test_embedded_data(name: str, kind: str, inputs: str, rows: int, outputs: in
     assert sum(len(part.inputs) for part in parts) == rows
     for part in parts:
         assert part.inputs.shape == (len(part.targets), *split.in_shape)
+        assert part.inputs.is_contiguous()
         assert torch.isfinite(part.inputs).all()
     assert split.out_features == outputs
     if data.task == "classification":

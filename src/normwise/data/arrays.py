@@ -99,9 +99,7 @@ def _images(x: npt.NDArray[np.uint8] | npt.NDArray[np.float32], said: str) -> tu
     if x.ndim == 3:
         return ImageContents(x[:, None]), said + "(images, height, width)"
     if x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
-        return ImageContents(
-            np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        ), said + "(images, height, width, channels)"
+        return ImageContents(x.transpose(0, 3, 1, 2).copy()), said + "(images, height, width, channels)"
     return ImageContents(x), said + "(images, channels, height, width)"
 
 

@@ -88,6 +88,9 @@ def to_contents(
         if words is None:
             notes.append(f"{series.name!r} dropped: a column of type {series.dtype} has no meaning here")
             continue
+        strangers = _strangers_among_numbers(words)
+        if strangers:
+            notes.append(f"{series.name!r} read as words: {strangers}")
         column = _categories(series.name, words)
         if column is None:
             present = words.drop_nulls()
@@ -147,6 +150,16 @@ def _all_missing(series: polars.Series) -> bool:
     if series.null_count() == len(series):
         return True
     return series.dtype.is_float() and bool((series.is_null() | series.is_nan().fill_null(True)).all())
+
+
+def _strangers_among_numbers(words: polars.Series) -> str:
+    """Say what keeps a column that is mostly numbers from being numeric; nothing about other columns."""
+    present = words.drop_nulls()
+    strangers = present.filter(present.cast(_polars().Float64, strict=False).is_null())
+    if not 0 < len(strangers) < len(present) / 2:
+        return ""
+    verb = "is no number" if len(strangers) == 1 else "are no numbers"
+    return f"{len(strangers):,} of its {count(len(present), 'value')} {verb} (such as {strangers[0]!r})"
 
 
 def _categories(name: str, words: polars.Series) -> Categorical | None:

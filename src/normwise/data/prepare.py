@@ -63,6 +63,8 @@ def _prepare_images(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], row
     divisor = torch.from_numpy(std).to(torch.float32).view(1, -1, 1, 1)
 
     def finish(part: npt.NDArray[np.generic]) -> torch.Tensor:
+        # Indexing keeps the order of axes in memory, which for arrays in Fortran order is not torch's.
+        part = np.ascontiguousarray(part)
         return torch.from_numpy(part).to(torch.float32).div_(scale).sub_(shift).div_(divisor)
 
     note = "pixels standardised by the training mean and standard deviation of each channel"
@@ -97,7 +99,7 @@ def _prepare_table(table: TableContents, rows: SplitRows) -> Prepared:
             )
         )
     train, validation, test = (
-        torch.from_numpy(np.concatenate(block, axis=1).astype(np.float32)) for block in blocks
+        torch.from_numpy(np.concatenate(block, axis=1).astype(np.float32, order="C")) for block in blocks
     )
     return Prepared(train, validation, test, tuple(notes))
 
