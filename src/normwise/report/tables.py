@@ -1,0 +1,134 @@
+"""Tables: the results of a setting, the numbers behind a figure, every trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from normwise.report.document import Figure, Panel, Table
+from normwise.report.numbers import MISSING, bare, finite, learning_rate, median, number, quantity
+from normwise.results import Comparison, DataSummary, Setting, VariantResult
+
+
+def results(setting: Setting, data: DataSummary) -> Table:
+    """Return the numbers of every variant of a setting, drawn or not."""
+    unit = f" ({data.metric_unit})" if data.metric_unit else ""
+    columns = (
+        "variant",
+        "learning rate",
+        f"test {data.metric}{unit}",
+        f"train − test ({next((v.gap.unit for v in setting.variants), data.metric_unit)})",
+        "steps to target",
+        "seconds to target",
+        "reached",
+        "ms per step",
+        "dead units",
+        "diverged",
+        "parameters",
+        "what it is",
+    )
+    rows = tuple(_result(variant, data) for variant in setting.variants)
+    return Table(
+        "Every variant in numbers: medians over fresh seeds at the tuned learning rate; steps and "
+        "seconds are "
+        "medians of the runs in which a run that missed the target counts as longer than all others.",
+        columns,
+        rows,
+        (False, *(True,) * (len(columns) - 2), False),
+    )
+
+
+def _result(variant: VariantResult, data: DataSummary) -> tuple[str, ...]:
+    unit = data.metric_unit
+    test = median(end.test for end in variant.final)
+    seeds = len(variant.steps_to_target)
+    dead = None if variant.dead_fraction is None else 100 * variant.dead_fraction
+    low, high = variant.divergence_interval.low, variant.divergence_interval.high
+    known = variant.diverged and low is not None and high is not None
+    wilson = f" ({100 * (low or 0):.0f} to {100 * (high or 0):.0f}%)" if known else ""
+    return (
+        variant.name,
+        learning_rate(variant.tuned_lr) + (" (edge)" if variant.tuned_at_edge else ""),
+        quantity(test, "%") if unit == "%" else number(test),
+        bare(variant.gap.value, variant.gap.unit),
+        number(_censored_median(variant.steps_to_target)),
+        number(_censored_median(variant.seconds_to_target)),
+        f"{len(finite(variant.steps_to_target))} of {seeds}" if seeds else MISSING,
+        number(variant.cost.milliseconds),
+        quantity(dead, "%"),
+        f"{variant.diverged} of {variant.runs}{wilson}",
+        f"{variant.parameters:,}",
+        variant.description,
+    )
+
+
+def _censored_median(values: Sequence[float | None]) -> float | None:
+    """Return the median where None is longer than any number; None where the median itself is censored."""
+    kept = sorted(finite(values))
+    middle = (len(values) - 1) // 2
+    upper = len(values) // 2
+    if not values or upper >= len(kept):
+        return None
+    return (kept[middle] + kept[upper]) / 2
+
+
+def figure_numbers(figure: Figure) -> tuple[Table, ...]:
+    """Return the numbers behind a figure, one table for each panel."""
+    return tuple(_panel_numbers(figure, panel) for panel in figure.panels)
+
+
+def _panel_numbers(figure: Figure, panel: Panel) -> Table:
+    caption = " – ".join(part for part in (panel.title or figure.title, panel.y_label) if part)
+    series = [entry for entry in panel.series if entry.mark != "link"]
+    if panel.categories:
+        cells = [[_point(e.y, e.low, e.high, i) for i in range(len(e.y))] for e in series]
+        listed = tuple((e.name, "; ".join(texts) or MISSING) for e, texts in zip(series, cells, strict=True))
+        return Table(caption, ("series", panel.y_label or "value"), listed, (False, True))
+    x_label = panel.x_label or "x"
+    if len({entry.x for entry in series}) == 1:
+        grid = series[0].x
+        rows = tuple(
+            (number(x), *(_point(entry.y, entry.low, entry.high, i) for entry in series))
+            for i, x in enumerate(grid)
+        )
+        return Table(caption, (x_label, *(entry.name for entry in series)), rows, (True,) * (len(series) + 1))
+    points = tuple(
+        (entry.name, number(x), _point(entry.y, entry.low, entry.high, i))
+        for entry in series
+        for i, x in enumerate(entry.x)
+    )
+    return Table(caption, ("series", x_label, panel.y_label or "value"), points, (False, True, True))
+
+
+def _point(
+    y: Sequence[float | None], low: Sequence[float | None], high: Sequence[float | None], i: int
+) -> str:
+    if i >= len(y):
+        return MISSING
+    text = number(y[i], 4)
+    if i < len(low) and i < len(high) and low[i] is not None and high[i] is not None:
+        text += f" ({number(low[i], 4)} to {number(high[i], 4)})"
+    return text
+
+
+def trials(comparison: Comparison) -> Table:
+    """Return every trial as a row, the columns in the order in which they first appear."""
+    columns = tuple(dict.fromkeys(key for trial in comparison.trials for key in trial))
+    numeric = tuple(
+        all(isinstance(trial.get(column), int | float | None) for trial in comparison.trials)
+        for column in columns
+    )
+    rows = tuple(tuple(_plain(trial.get(column)) for column in columns) for trial in comparison.trials)
+    return Table(f"Every trial ({len(rows):,})", columns, rows, numeric, collapsed=True)
+
+
+def _plain(value: str | float | int | None) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool | str):
+        return str(value)
+    return f"{value}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def pairs(caption: str, values: dict[str, str], heads: tuple[str, str]) -> Table:
+    """Return a mapping as a table of two columns."""
+    return Table(caption, heads, tuple(values.items()))

@@ -1,0 +1,250 @@
+"""Claims in words: one honest sentence for each, with its number, interval and what more would take."""
+
+from __future__ import annotations
+
+from normwise.report.document import Cell, ClaimGroup, ClaimLine, ClaimList, Scorecard, ScorecardRow, Tone
+from normwise.report.numbers import MISSING, bare, count, effect, interval, number, quantity, ratio, sentence
+from normwise.report.phrases import PHRASES
+from normwise.results import Claim, ClaimName, DataSummary, Setting, Verdict
+
+GLYPHS: dict[Verdict, str] = {
+    "yes": "✓",
+    "no": "✗",
+    "undecided": "?",
+    "no difference": "=",
+    "not measured": "–",
+}
+_EVIDENCE = {
+    "fixed_ratio": "at the learning rate of {b}: {n}",
+    "tuned_ratio": "at each one's own learning rate: {n}",
+    "fastest_ratio": "at each one's fastest learning rate: {n}",
+    "seconds_ratio": "counted in seconds: {n}",
+}
+_WITHOUT_WELCOME: dict[Verdict, Tone] = {
+    "undecided": "open",
+    "no difference": "neutral",
+    "not measured": "none",
+}
+
+
+def tone(claim: Claim) -> Tone:
+    """Say whether a verdict is welcome: a yes is, except to "costs"."""
+    if claim.verdict == "yes":
+        return "bad" if claim.claim == "cost" else "good"
+    if claim.verdict == "no":
+        return "good" if claim.claim == "cost" else "bad"
+    return _WITHOUT_WELCOME[claim.verdict]
+
+
+def display(setting: str) -> str:
+    """Return the name of a setting as a heading: "mlp, depth 8" becomes "MLP, depth 8"."""
+    head, comma, tail = setting.partition(",")
+    return (head.upper() if head in ("mlp", "cnn") else head) + comma + tail
+
+
+def target_words(setting: Setting, data: DataSummary) -> str:
+    """Name the level that "faster" is measured to."""
+    if setting.target is None:
+        return "none was fixed"
+    return f"{quantity(setting.target, data.metric_unit)} validation {data.metric}"
+
+
+def say(claim: Claim, setting: Setting, data: DataSummary) -> str:
+    """Return the sentence of one claim."""
+    phrase = PHRASES[claim.claim]
+    heads: dict[Verdict, str] = {
+        "yes": phrase.yes,
+        "no": phrase.no,
+        "no difference": phrase.same,
+        "undecided": f"undecided whether {phrase.open}",
+        "not measured": f"not measured whether {phrase.open}",
+    }
+    head = heads[claim.verdict]
+    # A name is written as its owner wrote it, also where it begins the sentence.
+    if not head.startswith("{"):
+        head = head[0].upper() + head[1:]
+    head = head.format(v=claim.variant, b=setting.baseline, m=data.metric)
+    if claim.verdict == "not measured":
+        return _stop(f"{head}: {claim.reason}" if claim.reason else head)
+    parts = [_stop(_with_numbers(head, claim, setting, data)), _evidence(claim, setting)]
+    if claim.verdict == "undecided":
+        parts.append(_more_seeds(claim))
+    parts.append(sentence(claim.reason))
+    return " ".join(part for part in parts if part)
+
+
+def _stop(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
+
+
+def _with_numbers(head: str, claim: Claim, setting: Setting, data: DataSummary) -> str:
+    estimate = claim.effect
+    inside = "; ".join(
+        part
+        for part in (
+            _sides(claim, data),
+            interval(estimate.interval, estimate.unit),
+            _superior(claim),
+            _pairs(claim),
+        )
+        if part
+    )
+    value = _value(claim)
+    text = f"{head}: {value}" if value else head
+    return f"{text} ({inside})" if inside else text
+
+
+def _pairs(claim: Claim) -> str:
+    pairs = count(claim.effect.pairs, "pair") if claim.effect.pairs else ""
+    return ", ".join(part for part in (claim.strength, pairs) if part)
+
+
+def _superior(claim: Claim) -> str:
+    share = (claim.evidence or {}).get("probability_of_superiority")
+    return "" if share is None else f"ahead in {100 * share:.0f}% of pairs"
+
+
+def _value(claim: Claim) -> str:
+    """Return the number behind a verdict, said the way that needs no sign convention."""
+    estimate = claim.effect
+    if estimate.value is None:
+        return ""
+    if estimate.unit == "x":
+        if claim.claim == "faster" and 0 < estimate.value < 1:
+            # One over a ratio turns its bound round: a speed of at most ⅔ is at least 1.5 times the steps.
+            bound = {"at most": "at least ", "at least": "at most "}.get(estimate.bound, "")
+            return f"{bound}{ratio(1 / estimate.value)} the steps"
+        what = {"faster": "faster", "cost": "the time"}.get(claim.claim, "")
+        return f"{effect(estimate)} {what}".strip()
+    return effect(estimate, signed=not estimate.bound)
+
+
+def _sides(claim: Claim, data: DataSummary) -> str:
+    ours, theirs = claim.variant_value, claim.baseline_value
+    if ours is None and theirs is None:
+        return ""
+    unit = _side_unit(claim, data)
+    missed = "not reached" if claim.claim == "faster" else "not known"
+    if ours is None or theirs is None:
+        left = missed if ours is None else quantity(ours, unit)
+        right = missed if theirs is None else quantity(theirs, unit)
+    else:
+        left, right = bare(ours, unit), quantity(theirs, unit)
+    return f"{left} against {right}"
+
+
+def _side_unit(claim: Claim, data: DataSummary) -> str:
+    """Name the unit of a claim's two sides: where the effect is a ratio, that of what was divided."""
+    if claim.claim == "faster":
+        return "steps"
+    if claim.claim == "cost":
+        return "ms"
+    if claim.claim == "gradients":
+        return "per layer"
+    if claim.claim in ("generalizes", "regularizes", "initialization"):
+        differs = claim.claim != "generalizes" and data.metric_unit == "%"
+        return "pp" if differs else data.metric_unit
+    return claim.effect.unit
+
+
+def _evidence(claim: Claim, setting: Setting) -> str:
+    lines: list[str] = []
+    for key, value in (claim.evidence or {}).items():
+        if value is None or value == claim.effect.value or key == "probability_of_superiority":
+            continue
+        if key in _EVIDENCE:
+            lines.append(_EVIDENCE[key].format(b=setting.baseline, n=ratio(value)))
+        else:
+            lines.append(f"{key.replace('_', ' ')}: {number(value)}")
+    return sentence("; ".join(lines))
+
+
+def _more_seeds(claim: Claim) -> str:
+    parts = []
+    if claim.smallest_detectable is not None:
+        found = quantity(claim.smallest_detectable, claim.effect.unit)
+        pairs = f"{claim.effect.pairs} pairs" if claim.effect.pairs > 1 else "so few pairs"
+        parts.append(f"The smallest effect that {pairs} show four times in five is {found}")
+    if claim.seeds_needed is not None:
+        n = claim.seeds_needed
+        parts.append(f"an effect as large as this one would need about {count(n, 'seed')}: add --seeds {n}")
+    elif claim.effect.value is not None:
+        parts.append("at the size it seems to have, more seeds would not decide it")
+    return sentence("; ".join(parts))
+
+
+def _brief(claim: Claim) -> str:
+    """Return value, interval and pairs, for one line of a terminal."""
+    if claim.verdict == "not measured":
+        return claim.reason or "not measured"
+    estimate = claim.effect
+    value = effect(estimate, signed=estimate.unit != "x" and not estimate.bound)
+    low, high = (bare(end, estimate.unit) for end in (estimate.interval.low, estimate.interval.high))
+    inside = [] if low == high == MISSING else [f"{low} to {high}".replace(f"{MISSING} to", "up to")]
+    inside = [part.replace(f" to {MISSING}", " or more") for part in inside] + [_pairs(claim)]
+    if claim.verdict == "undecided" and claim.seeds_needed is not None:
+        inside.append(f"needs about {count(claim.seeds_needed, 'seed')}")
+    told = ", ".join(part for part in inside if part)
+    return f"{value} ({told})" if told else value
+
+
+def claim_list(setting: Setting, data: DataSummary) -> ClaimList:
+    """Return a line for every claim of a setting, grouped by claim, variants in their order."""
+    groups = []
+    for name, phrase in PHRASES.items():
+        lines = tuple(
+            ClaimLine(
+                setting=setting.name,
+                claim=claim.claim,
+                variant=claim.variant,
+                verdict=claim.verdict,
+                strength=claim.strength,
+                glyph=GLYPHS[claim.verdict],
+                tone=tone(claim),
+                text=say(claim, setting, data),
+                brief=_brief(claim),
+            )
+            for claim in by_claim(setting, name)
+        )
+        if lines:
+            groups.append(
+                ClaimGroup(phrase.label, phrase.question.format(t=target_words(setting, data)), lines)
+            )
+    return ClaimList(tuple(groups))
+
+
+def scorecard(setting: Setting, data: DataSummary) -> Scorecard:
+    """Return the claims of a setting at a glance."""
+    variants = tuple(variant.name for variant in setting.variants if variant.name != setting.baseline)
+    found = {(claim.claim, claim.variant): claim for claim in setting.claims}
+    rows = tuple(
+        ScorecardRow(
+            phrase.label,
+            phrase.column,
+            tuple(_cell(found.get((name, variant)), setting, data) for variant in variants),
+        )
+        for name, phrase in PHRASES.items()
+        if any((name, variant) in found for variant in variants)
+    )
+    return Scorecard(setting.baseline, variants, rows)
+
+
+def _cell(claim: Claim | None, setting: Setting, data: DataSummary) -> Cell:
+    if claim is None:
+        return Cell(GLYPHS["not measured"], "not measured", "", "none", "")
+    return Cell(GLYPHS[claim.verdict], claim.verdict, _short(claim), tone(claim), say(claim, setting, data))
+
+
+def _short(claim: Claim) -> str:
+    if claim.effect.value is None or claim.verdict == "not measured":
+        return ""
+    signed = claim.effect.unit != "x" and not claim.effect.bound
+    text = quantity(claim.effect.value, claim.effect.unit, signed=signed)
+    for long, short in ((" decades", " dec"), (" decade", " dec"), (" per layer", "")):
+        text = text.replace(long, short)
+    return {"at least": "≥ ", "at most": "≤ "}.get(claim.effect.bound, "") + text
+
+
+def by_claim(setting: Setting, name: ClaimName) -> list[Claim]:
+    """Return the claims of one name, variants in their order."""
+    return [claim for claim in setting.claims if claim.claim == name]
