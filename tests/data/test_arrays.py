@@ -142,6 +142,14 @@ def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray
         _load(tmp_path, **arrays)
 
 
+def test_half_precision(tmp_path: Path) -> None:
+    x = _random(20, 3).astype(np.float16)
+    assert _load(tmp_path, x=x, y=LABELS).rows == 20
+    x[2, 0] = -np.inf
+    with pytest.raises(DataError, match=r"1 value infinite .* the first in row 3"):
+        _load(tmp_path, x=x, y=LABELS)
+
+
 def test_unknown_target(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'height'"):
         _load(tmp_path, "hieght", x=_random(20, 3), height=_random(20))

@@ -29,9 +29,19 @@ def test_numbers_booleans_dates_and_words() -> None:
 
 
 def test_hours_count_as_fractions_of_a_day() -> None:
-    series = typed(pl.Series("t", ["1970-01-02 12:00", "1970-01-01T06:00"]))
+    series = typed(pl.Series("t", ["1970-01-02 12:00", "1970-01-01 06:00"]))
     contents, _ = to_contents(series.to_frame(), row_numbers=np.arange(2))
     assert contents.numeric[:, 0].tolist() == [1.5, 0.25]
+
+
+def test_universal_time() -> None:
+    series = typed(pl.Series("t", ["1970-01-02T12:00:00Z", None, "1970-01-01T06:00:00Z"]))
+    contents, _ = to_contents(series.to_frame(), row_numbers=np.arange(3))
+    np.testing.assert_array_equal(contents.numeric[:, 0], [1.5, np.nan, 0.25])
+
+
+def test_dates_that_do_not_exist_leave_words() -> None:
+    assert typed(pl.Series("t", ["2021-02-28", "2021-02-30"])).dtype == pl.String
 
 
 def test_categories_in_natural_order() -> None:

@@ -46,6 +46,17 @@ def test_semicolons_with_decimal_commas(write_csv: WriteCsv) -> None:
     assert notes == ("columns are separated by semicolons",)
 
 
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_other_separators(write_csv: WriteCsv, separator: str, name: str) -> None:
+    frame, notes = read_csv(write_csv("a,b\n1,x\n".replace(",", separator)))
+    assert frame.rows() == [(1.0, "x")]
+    assert notes == (f"columns are separated by {name}",)
+
+
+def test_carriage_returns_alone_end_lines(write_csv: WriteCsv) -> None:
+    assert read_csv(write_csv("a,b\r1,x\r2,y\r"))[0].rows() == [(1.0, "x"), (2.0, "y")]
+
+
 def test_tabs(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("a\tb;c\n1\t2\n")

@@ -99,6 +99,11 @@ def test_a_target_constant_in_training() -> None:
         _assemble(X, y, test_from=30).split(0)
 
 
+def test_a_class_of_the_fixed_test_part_alone() -> None:
+    with pytest.raises(DataError, match=r"must have training rows. Got none for the class '2'"):
+        _assemble(X, np.concatenate([Y[:30], [2] * 10]), test_from=30)
+
+
 def test_too_few_rows_and_classes_too_small() -> None:
     with pytest.raises(DataError, match=r"at least 10 usable rows. Got 9 rows"):
         _assemble(X[:9], Y[:9])

@@ -94,8 +94,19 @@ def test_orientation_is_honoured(image_folder: Path) -> None:
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(image_folder: Path) -> None:
-    deep = _save(image_folder / "class 2" / "9.png", 4, 6, dtype=np.uint16)
-    np.testing.assert_array_equal(_pixels(load(str(image_folder)))[6, 0], deep // 257)
+    deep = _save(image_folder / "class 2" / "8.png", 4, 6, dtype=np.uint16)
+    Image.fromarray(np.full((4, 6), 250, dtype=np.uint16)).save(image_folder / "class 2" / "9.png")
+    data = load(str(image_folder))
+    np.testing.assert_array_equal(_pixels(data)[6, 0], deep // 257)
+    assert _pixels(data)[7].max() == 0
+    assert data.notes == ("2 images of more than 8 bits a pixel reduced to 8",)
+
+
+def test_levels_beyond_sixteen_bits_are_refused(image_folder: Path) -> None:
+    path = image_folder / "class 2" / "9.tif"
+    Image.fromarray(np.full((4, 6), -0.5, dtype=np.float32)).save(path)
+    with pytest.raises(DataError, match=f"{path} must be grey levels of 8 or 16 bits. Got values from -0.5"):
+        load(str(image_folder))
 
 
 def test_photographs_by_jpeg(tmp_path: Path) -> None:

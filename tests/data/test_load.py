@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,12 @@ def test_empty_files(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
     with pytest.raises(DataError, match=f"{name} must hold data. Got an empty file"):
         load(str(tmp_path / name), target="y")
+
+
+def test_a_pipe_is_refused_unread(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="must be a file or a folder"):
+        load(str(tmp_path / "a.csv"), target="a")
 
 
 def test_image_size_is_for_folders(tmp_path: Path) -> None:

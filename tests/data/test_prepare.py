@@ -109,7 +109,10 @@ def test_constant_columns_are_dropped_and_named() -> None:
     absent = [NAN] * 6 + [1, 2, 3, 4]
     prepared = prepare(_table([7] * 6 + [1, 2, 3, 4], list(range(10)), noise, absent), ROWS)
     assert prepared.train.shape == (6, 1)
-    assert prepared.notes == ("3 columns constant in the training part dropped: 'c0', 'c2', 'c3'",)
+    assert prepared.notes == (
+        "3 columns constant in the training part dropped: 'c0', 'c2', 'c3'",
+        "numbers standardised by the training mean and standard deviation of each column",
+    )
 
 
 def test_a_column_known_only_by_its_gaps_keeps_the_indicator() -> None:

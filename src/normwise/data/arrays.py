@@ -157,7 +157,9 @@ def _flat_target(path: Path, name: str, y: _Array) -> tuple[_Array, tuple[str, .
 def _check_finite(where: str, x: _Array) -> None:
     if x.dtype.kind != "f":
         return
-    for words, bad in (("NaN", np.isnan(x)), ("infinite or beyond ±1e30", np.abs(x) > LARGEST)):
+    # Half precision cannot hold the limit itself, nor anything beyond it but infinity.
+    large = np.isinf(x) if x.dtype == np.float16 else np.abs(x) > LARGEST
+    for words, bad in (("NaN", np.isnan(x)), ("infinite or beyond ±1e30", large)):
         if bad.any():
             first = int(np.argmax(bad.reshape(len(x), -1).any(axis=1)))
             raise DataError(

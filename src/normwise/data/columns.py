@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _MISSING = ("", "na", "n/a", "nan", "null", "?")
 _MISSING_AMONG_NUMBERS = (*_MISSING, "none", "-", ".")
-_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?)?$"
+_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?$"
 _COUNTERS = ("", "id", "index", "row", "rownumber", "row_number", "column 1")
 _MICROSECONDS_A_DAY = 86_400_000_000
 
@@ -47,7 +47,7 @@ def typed(series: polars.Series) -> polars.Series:
     if present.is_in(("true", "false")).all():
         return lower == "true"
     if words.drop_nulls().str.contains(_DATE).all():
-        dates = words.str.to_datetime(strict=False)
+        dates = words.str.strip_suffix("Z").str.to_datetime(strict=False)
         if dates.null_count() == words.null_count():
             return dates
     return words

@@ -17,14 +17,15 @@ from normwise.errors import DataError, explain
 if TYPE_CHECKING:
     import polars
 
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 
 
 def read_csv(path: Path) -> tuple[polars.DataFrame, tuple[str, ...]]:
     """Read a CSV or TSV file with a header line; return the typed frame and notes.
 
-    The separator is a tab for .tsv, else a comma, or a semicolon if the header has semicolons and no comma;
-    numbers with a decimal comma are understood after semicolons. The text is UTF-8.
+    The separator is a tab for .tsv; else a comma, or the semicolon, tab or bar that the header has instead.
+    Numbers with a decimal comma are understood after semicolons. The text is UTF-8.
 
     Raises:
         DataError: an empty file, no UTF-8, no header, repeated names, lines of different length, broken
@@ -35,9 +36,11 @@ def read_csv(path: Path) -> tuple[polars.DataFrame, tuple[str, ...]]:
     header_line = text.lstrip("\r\n").split("\n", 1)[0]
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     notes: list[str] = []
-    if separator == "," and "," not in header_line and ";" in header_line:
-        separator = ";"
-        notes.append("columns are separated by semicolons")
+    if separator == "," and "," not in header_line:
+        other = next((character for character in _OTHER_SEPARATORS if character in header_line), None)
+        if other is not None:
+            separator = other
+            notes.append(f"columns are separated by {_OTHER_SEPARATORS[other]}")
     names = _checked_header(path, text, separator)
     frame = _parse(pl, path, text, separator, names)
     # A blank line is no row.
@@ -63,6 +66,9 @@ def _decoded(path: Path) -> str:
         ) from error
     if "\0" in text:
         raise DataError(explain("load", f"{path} must be text", "a zero byte", "save it as UTF-8 text"))
+    if "\n" not in text:
+        # Line ends of old Macintosh exports, which polars takes for one long header.
+        text = text.replace("\r", "\n")
     if not text.strip():
         raise DataError(explain("load", f"{path} must have a header line and rows", "an empty file"))
     return text

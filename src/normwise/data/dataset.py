@@ -177,7 +177,7 @@ def assemble(
             )
         )
     if target.task == "classification":
-        _check_classes(target)
+        _check_classes(target, test_from)
     dataset = Dataset(
         name=name,
         source=source,
@@ -200,8 +200,21 @@ def assemble(
     return dataset
 
 
-def _check_classes(target: Target) -> None:
-    counts = np.bincount(target.values.astype(np.int64), minlength=len(target.classes))
+def _check_classes(target: Target, test_from: int | None) -> None:
+    labels = target.values.astype(np.int64)
+    counts = np.bincount(labels, minlength=len(target.classes))
+    unlearned = np.flatnonzero(np.bincount(labels[:test_from], minlength=len(counts)) == 0)
+    if len(unlearned):
+        names = [target.classes[index] for index in unlearned]
+        which = f"{'class' if len(names) == 1 else 'classes'} {listing(names)}"
+        raise DataError(
+            explain(
+                "load",
+                "every class of the fixed test part must have training rows",
+                f"none for the {which} of the target {target.name!r}",
+                "remove these test rows",
+            )
+        )
     lonely = [name for name, number in zip(target.classes, counts, strict=True) if number < 2]
     if lonely:
         which = "class" if len(lonely) == 1 else "classes"

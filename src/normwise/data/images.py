@@ -28,7 +28,8 @@ MOST_BYTES = 2**32
 # Named, because pillow's other decoders start programs (EPS) or are rarely tried on hostile files.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
+_GREY = ("1", "L", "LA", "La", *_DEEP)
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _EXIF_ORIENTATION = 0x0112
 
@@ -38,6 +39,7 @@ class _Header:
     path: Path
     size: tuple[int, int]  # width and height as seen, EXIF orientation applied
     grey: bool
+    deep: bool  # more than 8 bits a pixel
 
 
 def load_images(folder: Path, *, task: Task | None, image_size: int | None = None) -> Dataset:
@@ -70,6 +72,9 @@ def load_images(folder: Path, *, task: Task | None, image_size: int | None = Non
     others = sum(header.grey != grey for header in headers)
     if others:
         notes.append(f"{count(others, 'image')} converted to {'grey' if grey else 'colour'}, as most are")
+    deep = sum(header.deep for header in headers)
+    if deep:
+        notes.append(f"{count(deep, 'image')} of more than 8 bits a pixel reduced to 8")
     channels = 1 if grey else 3
     if (needed := len(headers) * channels * size[0] * size[1]) > MOST_BYTES:
         raise DataError(
@@ -178,7 +183,7 @@ def _header(path: Path) -> _Header:
         except (OSError, ValueError, SyntaxError) as error:
             raise DataError(_broken(path, error)) from error
         size = (image.height, image.width) if sideways else (image.width, image.height)
-        return _Header(path, size, image.mode in _GREY)
+        return _Header(path, size, image.mode in _GREY, image.mode in _DEEP)
 
 
 def _decode(path: Path, grey: bool, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -193,8 +198,9 @@ def _decode(path: Path, grey: bool, size: tuple[int, int]) -> npt.NDArray[np.uin
             # its choice.
             opened.draft(mode, (2 * max(size), 2 * max(size)))
             image = operations.exif_transpose(opened)
-            if image.mode.startswith("I") or image.mode == "F":
-                image = image_module.fromarray(_to_bytes(np.asarray(image, dtype=np.float64), path))
+            if image.mode in _DEEP:
+                levels = np.asarray(image, dtype=np.float64)
+                image = image_module.fromarray(_to_bytes(levels, image.mode.startswith("I;16"), path))
             if image.mode != mode:
                 image = image.convert(mode)
             if image.size != size:
@@ -211,14 +217,14 @@ def _whole(size: tuple[int, int], wanted: tuple[int, int]) -> bool:
     return all(side % goal == 0 for side, goal in zip(size, wanted, strict=True))
 
 
-def _to_bytes(values: npt.NDArray[np.float64], path: Path) -> npt.NDArray[np.uint8]:
+def _to_bytes(values: npt.NDArray[np.float64], sixteen: bool, path: Path) -> npt.NDArray[np.uint8]:
     # Pillow's own conversion of 16-bit grey clips at 255 and would leave a white image.
     if not np.isfinite(values).all() or values.min() < 0 or values.max() > 65535:
         got = f"values from {values.min():g} to {values.max():g}"
         raise DataError(
             explain("load", f"{path} must be grey levels of 8 or 16 bits", got, "convert the image")
         )
-    return (values / 257).astype(np.uint8) if values.max() > 255 else values.astype(np.uint8)
+    return (values / 257).astype(np.uint8) if sixteen or values.max() > 255 else values.astype(np.uint8)
 
 
 def _target_size(common: tuple[int, int], image_size: int | None) -> tuple[int, int]:

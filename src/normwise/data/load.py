@@ -75,7 +75,9 @@ def _load_path(path: Path, target: str | None, task: Task | None, image_size: in
         hint = "a folder of images needs a sub-folder a class; other tables can be exported as CSV"
         must = f"{path} must be a folder or end in {', '.join(_SUPPORTED)}"
         raise DataError(explain("load", must, got, hint))
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise DataError(explain("load", f"{path} must be a file or a folder", "a pipe or device"))
+    if path.stat().st_size == 0:
         raise DataError(explain("load", f"{path} must hold data", "an empty file"))
     if suffix == ".npz":
         return load_npz(path, target=target, task=task)

@@ -138,6 +138,8 @@ def _add_numeric(
             f"{count(len(names), 'column')}: {listing(names)}; "
             f"{count(int(indicator.sum()), 'indicator column')} added"
         )
+    if not constant.all():
+        notes.append("numbers standardised by the training mean and standard deviation of each column")
 
 
 def _add_categorical(
