@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from normwise.report.answer import answer
-from normwise.report.document import Block, Code, Document, Paragraph, Section
+from normwise.report.document import Block, Code, Document, Figure, Paragraph, Section
 from normwise.report.errata import errata
 from normwise.report.figures_layers import gradient_flow, percentiles, probe_figure
 from normwise.report.figures_outcome import cost, final_metric, gap
@@ -15,7 +15,7 @@ from normwise.report.figures_training import (
     learning_curves,
     rate_robustness,
 )
-from normwise.report.numbers import count, learning_rate, listing, quantity, sentence
+from normwise.report.numbers import count, finite, learning_rate, listing, quantity, sentence
 from normwise.report.palette import assign
 from normwise.report.tables import pairs, results, trials
 from normwise.report.wording import claim_list, display
@@ -113,7 +113,7 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
     training = Section(
         f"{anchor}-training",
         "While it trains",
-        (
+        _drawn(
             learning_curves(setting, data, slots, anchor),
             fixed_curves(setting, data, slots, anchor),
             rate_robustness(setting, data, slots, anchor),
@@ -123,15 +123,17 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
     inside = Section(
         f"{anchor}-inside",
         "Inside the network",
-        (gradient_flow(setting, slots, anchor), percentiles(setting, slots, anchor)),
+        _drawn(gradient_flow(setting, slots, anchor), percentiles(setting, slots, anchor)),
     )
     outcome = Section(
         f"{anchor}-outcome",
         "What comes out, and what it costs",
         (
-            final_metric(setting, data, slots, anchor),
-            gap(setting, data, slots, anchor),
-            cost(setting, slots, anchor),
+            *_drawn(
+                final_metric(setting, data, slots, anchor),
+                gap(setting, data, slots, anchor),
+                cost(setting, slots, anchor),
+            ),
             results(setting, data),
         ),
     )
@@ -144,6 +146,18 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
         f"{sentence(setting.target_reason)}"
     )
     return Section(anchor, display(setting.name), (Paragraph(lead),), (words, training, inside, outcome))
+
+
+def _drawn(*figures: Figure) -> tuple[Block, ...]:
+    """Keep figures that show something; say of the others that nothing was measured."""
+    return tuple(
+        figure
+        if any(
+            finite(series.y) for panel in figure.panels for series in panel.series if series.mark != "theory"
+        )
+        else Paragraph(f"{figure.title}: not measured.", "note")
+        for figure in figures
+    )
 
 
 def _trust(comparison: Comparison) -> Section:
@@ -174,7 +188,7 @@ def _trust(comparison: Comparison) -> Section:
             "not new data: "
             "another data set may answer differently. Effects count in favor of the variant; learning "
             "rates are chosen on "
-            "validation, and test is read once, at the end."
+            "validation, and the test part has no say in any choice."
         ),
         Paragraph(
             "A run that missed the target is kept as “longer than measured”, never dropped. A run "

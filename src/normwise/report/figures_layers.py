@@ -112,7 +112,8 @@ def probe_figure(probe: GradientProbe, anchor: str) -> Figure:
     ):
         depth = len(curve)
         x = _layers(depth)
-        sign = slot % 8
+        # Batch Normalization keeps the signs that it has in the figures of every setting.
+        sign = 1 if "batch" in name.lower() else (0, 7, 5, 3)[slot % 4]
         names.append(LegendEntry(name, sign))
         series.append(Series(name, sign, "line", x, curve))
         exact = tuple(oracle ** (depth - i) if oracle > 0 else None for i in x)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import pytest
+
+from normwise.report import build
+from normwise.report.document import ErrataList, Figure, Paragraph, Series
+from normwise.results import Comparison, Setting
+
+KINDS = ("learning", "fixed", "rates", "initialization", "gradients", "percentiles", "final", "gap", "cost")
+
+
+def figure_of(comparison: Comparison, kind: str) -> Figure:
+    return next(figure for figure in build(comparison).figures() if figure.id == f"s1-{kind}")
+
+
+def test_every_setting_has_every_figure_and_none_mixes_two(comparison: Comparison) -> None:
+    figures = build(comparison).figures()
+    expected = [f"{anchor}-{kind}" for anchor in ("s1", "s2") for kind in KINDS]
+    assert [figure.id for figure in figures] == [*expected, "probe-growth"]
+    for figure in figures:
+        assert figure.caption.endswith(".")
+        if figure.id.startswith("s1"):
+            assert "instance" not in {series.name for panel in figure.panels for series in panel.series}
+
+
+def test_a_variant_has_one_sign_in_all_figures(comparison: Comparison) -> None:
+    signs: dict[str, set[int]] = {}
+    for figure in build(comparison).figures():
+        for entry in (*figure.legend, *(s for panel in figure.panels for s in panel.series if s.slot >= 0)):
+            signs.setdefault(entry.name.split(",")[0], set()).add(entry.slot)
+    assert all(len(slots) == 1 for slots in signs.values())
+    names = [variant.name for variant in comparison.settings[1].variants]
+    assert len({min(signs[name]) for name in names}) == len(names)
+
+
+def test_curves_are_the_records(comparison: Comparison) -> None:
+    variant = comparison.settings[0].variants[1]
+    by_step, by_second = (panel.series[1] for panel in figure_of(comparison, "learning").panels)
+    assert by_step.name == by_second.name == "batch"
+    assert by_step.y == variant.validation_curve.median
+    assert by_step.low == variant.validation_curve.low
+    assert by_step.x == tuple(map(float, variant.validation_curve.steps))
+    assert by_second.x == variant.validation_curve.seconds
+
+
+def test_divergence_shows_as_share_and_never_as_a_value(comparison: Comparison) -> None:
+    values, shares = (panel.series[0] for panel in figure_of(comparison, "rates").panels)
+    assert values.name == shares.name == "none"
+    assert (values.y[-1], shares.y[-1]) == (None, 100.0)
+    assert shares.y[0] == 0.0
+
+
+def test_seeds_are_joined_across_variants(comparison: Comparison) -> None:
+    series = figure_of(comparison, "final").panels[0].series
+    links = [entry for entry in series if entry.mark == "link"]
+    assert len(links) == 5
+    third = comparison.settings[0].seeds[2]
+    link = next(entry for entry in links if entry.name == f"seed {third}")
+    assert link.y == tuple(variant.final[2].test for variant in comparison.settings[0].variants)
+
+
+def test_initializations_share_one_scale(comparison: Comparison) -> None:
+    panels = figure_of(comparison, "initialization").panels
+    assert [panel.title for panel in panels] == ["he ×1", "he ×0.1"]
+    assert panels[0].limits == panels[1].limits is not None
+
+
+def test_theory_stands_beside_the_measured_gradients(comparison: Comparison) -> None:
+    theory = [s for s in figure_of(comparison, "gradients").panels[0].series if s.mark == "theory"]
+    growth = [(float(s.y[0] or 0) / float(s.y[-1] or 1)) ** (2 / 3) for s in theory]
+    assert growth == pytest.approx([1.0, 1.467], rel=1e-3)
+    probe = build(comparison).figures()[-1]
+    lines: list[Series] = [s for s in probe.panels[0].series if s.mark == "theory"]
+    assert [s.y[-2] for s in lines] == pytest.approx([1.0, 0.5, 1.4669], rel=1e-4)
+
+
+def test_partial_and_failed_runs_are_marked_at_the_top(make: Callable[..., Comparison]) -> None:
+    assert build(make()).warnings == ()
+    partial, failed = build(make(partial=True, planned=90, failed=2)).warnings
+    assert "partial result: 65 of 90" in partial
+    assert failed.startswith("2 trials raised an error")
+
+
+def test_many_variants_draw_a_handful_and_tell_the_rest(
+    comparison: Comparison, setting_of: Callable[..., Setting]
+) -> None:
+    names = ("none", "batch", "layer", "group", "weight", "rms", "a", "b", "c", "instance")
+    document = build(replace(comparison, settings=(setting_of("cnn", names),)))
+    figure = document.figures()[0]
+    drawn = [series.name for series in figure.panels[0].series]
+    assert len(drawn) == 7
+    assert {"none", "batch", "instance"} <= set(drawn)
+    missing = [name for name in names if name not in drawn]
+    assert f"Not drawn, but in every table: {', '.join(missing)}." in figure.note
+    assert set(document.answers[0].scorecard.variants) == set(names) - {"none"}
+
+
+def test_errata_carry_measurements(comparison: Comparison) -> None:
+    section = next(section for section in build(comparison).sections if section.anchor == "errata")
+    items = next(block for block in section.blocks if isinstance(block, ErrataList)).items
+    told = " ".join(item.measured for item in items)
+    for number in (
+        "3.4%",
+        "none 0.21",
+        "1.461 per layer, theory 1.467",
+        "3.1× at its own learning rate, 1.9× at that",
+    ):
+        assert number in told
+    assert all(item.right for item in items)
+    bare = build(replace(comparison, probe=None, settings=()))
+    section = next(section for section in bare.sections if section.anchor == "errata")
+    items = next(block for block in section.blocks if isinstance(block, ErrataList)).items
+    assert all(item.measured == "" for item in items)
+
+
+def test_words_that_claim_too_much_are_absent(make: Callable[..., Comparison]) -> None:
+    for regression in (False, True):
+        text = str(asdict(build(make(regression=regression)))).lower()
+        for phrase in (
+            "prevents overfitting",
+            "prevent overfitting",
+            "because of normalization",
+            "significant",
+            "proves",
+        ):
+            assert phrase not in text
+        assert "not new data" in text
+
+
+def test_what_was_not_measured_is_said_instead_of_drawn(comparison: Comparison) -> None:
+    setting = comparison.settings[0]
+    variants = tuple(replace(variant, initializations=()) for variant in setting.variants)
+    document = build(replace(comparison, settings=(replace(setting, variants=variants),)))
+    assert "s1-initialization" not in {figure.id for figure in document.figures()}
+    training = document.sections[0].sections[1]
+    assert Paragraph("Spread over initializations: not measured.", "note") in training.blocks

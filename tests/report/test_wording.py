@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from normwise.report.wording import claim_list, display, say, scorecard, tone
+from normwise.results import Claim, Comparison, Estimate, Interval, Setting
+
+CLAIM = Claim(
+    "generalizes",
+    "batch",
+    "yes",
+    "leaning",
+    Estimate(1.6, Interval(0.8, 2.4), 5, "pp"),
+    baseline_value=95.0,
+    variant_value=96.6,
+)
+
+
+@pytest.fixture
+def setting(setting_of: Callable[..., Setting]) -> Setting:
+    return setting_of("mlp", ("none", "batch"))
+
+
+def test_a_yes_tells_effect_sides_interval_and_strength(setting: Setting, comparison: Comparison) -> None:
+    assert say(CLAIM, setting, comparison.data) == (
+        "batch is better than none on test accuracy: +1.6 pp "
+        "(96.6% against 95.0%; 95% interval 0.8 to 2.4 pp; leaning, 5 pairs)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "beginning"),
+    [
+        ("yes", "batch is better than none"),
+        ("no", "batch is not better than none"),
+        ("undecided", "Undecided whether batch is better than none"),
+        ("no difference", "batch and none do not differ in test accuracy, within the margin"),
+        ("not measured", "Not measured whether batch is better than none"),
+    ],
+)
+def test_every_verdict_has_its_own_head(
+    verdict: str, beginning: str, setting: Setting, comparison: Comparison
+) -> None:
+    text = say(replace(CLAIM, verdict=verdict), setting, comparison.data)
+    assert text.startswith(beginning)
+    assert ("no difference" in text or "do not differ" in text) == (verdict == "no difference")
+
+
+def test_undecided_prints_what_it_could_have_seen_and_the_seeds_needed(
+    setting: Setting, comparison: Comparison
+) -> None:
+    claim = replace(CLAIM, verdict="undecided", strength="", smallest_detectable=1.4, seeds_needed=23)
+    text = say(claim, setting, comparison.data)
+    assert "5 pairs show four times in five is 1.4 pp" in text
+    assert "about 23 seeds: add --seeds 23" in text
+    hopeless = say(replace(claim, seeds_needed=None), setting, comparison.data)
+    assert "more seeds would not decide it" in hopeless
+    assert "--seeds" not in hopeless
+
+
+def test_a_slow_down_turns_ratio_and_bound_round(setting: Setting, comparison: Comparison) -> None:
+    effect = Estimate(0.5, Interval(None, 0.8), 5, "x", "at most")
+    claim = replace(
+        CLAIM, claim="faster", verdict="no", effect=effect, baseline_value=40.0, variant_value=None
+    )
+    text = say(claim, setting, comparison.data)
+    assert "at least 2.0× the steps" in text
+    assert "not reached against 40 steps" in text
+    assert "95% interval up to 0.80×" in text
+
+
+@pytest.mark.parametrize("bound", ["at least", "at most"])
+def test_a_bound_is_spoken(bound: str, setting: Setting, comparison: Comparison) -> None:
+    effect = Estimate(1.0, Interval(0.5, None), 5, "decades", bound)
+    claim = replace(CLAIM, claim="larger_learning_rates", effect=effect, reason="the grid ends there")
+    text = say(claim, setting, comparison.data)
+    assert f"{bound} 1 decade" in text
+    assert text.endswith("The grid ends there.")
+    cell = scorecard(replace(setting, claims=(claim,)), comparison.data).rows[0].cells[0]
+    assert cell.number == {"at least": "≥ 1 dec", "at most": "≤ 1 dec"}[bound]
+
+
+def test_a_reason_explains_what_is_not_measured(setting: Setting, comparison: Comparison) -> None:
+    nothing = Estimate(None, Interval(None, None), 0, "x")
+    claim = replace(
+        CLAIM, claim="cost", verdict="not measured", effect=nothing, reason="the machine was busy"
+    )
+    text = say(claim, setting, comparison.data)
+    assert (
+        text
+        == "Not measured whether a training step takes longer with batch than with none: the machine was busy."
+    )
+
+
+def test_costing_more_is_not_welcome() -> None:
+    assert tone(CLAIM) == "good"
+    assert tone(replace(CLAIM, claim="cost")) == "bad"
+    assert tone(replace(CLAIM, claim="cost", verdict="no")) == "good"
+    assert tone(replace(CLAIM, verdict="undecided")) == "open"
+
+
+def test_evidence_is_told_once(setting: Setting, comparison: Comparison) -> None:
+    evidence = {"tuned_ratio": 3.0, "fixed_ratio": 1.25, "probability_of_superiority": 0.9, "area": None}
+    claim = replace(CLAIM, claim="faster", effect=Estimate(3.0, Interval(2, 4), 5, "x"), evidence=evidence)
+    text = say(claim, setting, comparison.data)
+    assert "At the learning rate of none: 1.25×." in text
+    assert "ahead in 90% of pairs" in text
+    assert "own learning rate" not in text
+    assert "area" not in text
+
+
+def test_every_claim_has_one_line_and_one_cell(comparison: Comparison) -> None:
+    for setting in comparison.settings:
+        lines = [line for group in claim_list(setting, comparison.data).groups for line in group.lines]
+        assert {(line.claim, line.variant) for line in lines} == {
+            (c.claim, c.variant) for c in setting.claims
+        }
+        card = scorecard(setting, comparison.data)
+        assert card.variants == tuple(v.name for v in setting.variants if v.name != "none")
+        assert len(card.rows) == 7
+        assert all(len(row.cells) == len(card.variants) for row in card.rows)
+
+
+def test_a_name_may_hold_braces(setting: Setting, comparison: Comparison) -> None:
+    text = say(replace(CLAIM, variant="{b}atch"), setting, comparison.data)
+    assert text.startswith("{b}atch is better than none")
+
+
+def test_settings_are_called_by_their_known_names() -> None:
+    assert display("mlp, depth 8") == "MLP, depth 8"
+    assert display("my net") == "my net"
