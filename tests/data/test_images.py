@@ -142,6 +142,15 @@ def test_a_broken_image_is_named(image_folder: Path, content: bytes) -> None:
         load(str(image_folder))
 
 
+def test_rare_formats_are_not_decoded_under_another_name(image_folder: Path) -> None:
+    path = image_folder / "class 2" / "9.png"
+    _save(path, 4, 6, format="TGA")
+    with Image.open(path) as image:
+        assert image.format == "TGA"
+    with pytest.raises(DataError, match=f"load: {path} must be an image that can be read"):
+        load(str(image_folder))
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "webp", "bmp"])
 def test_a_truncated_image_is_named(image_folder: Path, suffix: str) -> None:
     path = image_folder / "class 2" / f"bad.{suffix}"

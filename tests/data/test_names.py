@@ -34,6 +34,12 @@ def test_embedded_data(name: str, kind: str, inputs: str, rows: int, outputs: in
     if data.task == "classification":
         assert all(set(part.targets.tolist()) == set(range(outputs)) for part in parts)
         assert (split.target_mean, split.target_std) == (0.0, 1.0)
+        # Inputs and labels that belong together are told apart by the nearest class mean alone.
+        means = torch.stack(
+            [split.train.inputs[split.train.targets == label].mean(0).flatten() for label in range(outputs)]
+        )
+        nearest = torch.cdist(split.test.inputs.flatten(1), means).argmin(1)
+        assert (nearest == split.test.targets).double().mean() > 0.7
     else:
         assert split.train.targets.shape == (266,)
         assert split.train.targets.dtype == torch.float32

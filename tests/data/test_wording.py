@@ -15,3 +15,7 @@ def test_natural_key_orders_any_words_in_one_way(words: list[str]) -> None:
 
 def test_natural_key_puts_numbers_by_value() -> None:
     assert sorted(["img12", "img2", "IMG3", "img02"], key=natural_key) == ["img02", "img2", "IMG3", "img12"]
+
+
+def test_natural_key_reads_digits_of_any_script_and_no_others() -> None:
+    assert sorted(["²", "٣", "2"], key=natural_key) == ["2", "٣", "²"]
