@@ -106,7 +106,7 @@ def test_errata_carry_measurements(comparison: Comparison) -> None:
         "3.4%",
         "none 0.21",
         "1.461 per layer, theory 1.467",
-        "3.1× at its own learning rate, 1.9× at that",
+        "3.1× in steps at its own learning rate, 1.9× at that",
     ):
         assert number in told
     assert all(item.right for item in items)

@@ -26,8 +26,7 @@ def answer(setting: Setting, data: DataSummary, anchor: str) -> Answer:
         setting=setting.name,
         name=display(setting.name),
         network=f"{setting.network}; batch {setting.batch_size}, {setting.optimizer}, "
-        f"{count(setting.steps, 'step')}, "
-        f"{count(len(setting.seeds), 'fresh seed')}",
+        f"{count(setting.steps, 'step')}, {count(len(setting.seeds), 'fresh seed')}",
         sentences=sentences(setting, data),
         scorecard=scorecard(setting, data),
     )
@@ -83,7 +82,7 @@ def _span(claims: Sequence[Claim]) -> str:
         key=lambda pair: pair[0],
     )
     unit = claims[0].effect.unit
-    if not known or any(claim.effect.unit != unit for claim in claims) or unit == "per layer":
+    if not known or any(claim.effect.unit != unit for claim in claims) or unit.endswith("per layer"):
         return ""
     (low, low_bound), (high, high_bound) = known[0], known[-1]
     last = f"{high_bound} {quantity(high, unit)}".strip()

@@ -17,7 +17,7 @@ from normwise.report.figures_training import (
 )
 from normwise.report.numbers import count, finite, learning_rate, listing, quantity, sentence
 from normwise.report.palette import assign
-from normwise.report.tables import pairs, results, trials
+from normwise.report.tables import claim_details, pairs, results, trials
 from normwise.report.wording import claim_list, display
 from normwise.results import Comparison, DataSummary, Setting
 
@@ -63,8 +63,7 @@ def _data_line(data: DataSummary) -> str:
     kind = f"{len(data.classes)} classes" if data.task == "classification" else f"regression of {data.target}"
     return (
         f"{data.name}: {count(data.rows, 'row')} ({train:,} train, {validation:,} validation, {test:,} "
-        "test), "
-        f"{data.inputs}, {kind}; metric: {data.metric}, "
+        f"test), {data.inputs}, {kind}; metric: {data.metric}, "
         f"{'higher' if data.higher_is_better else 'lower'} is better"
     )
 
@@ -73,15 +72,14 @@ def _warnings(comparison: Comparison) -> tuple[str, ...]:
     warnings = []
     if comparison.partial:
         warnings.append(
-            f"This is a partial result: {comparison.finished:,} of {comparison.planned:,} planned "
-            "trials are in. "
-            "The same command goes on where it stopped."
+            f"This is a partial result: {comparison.finished:,} of {comparison.planned:,} planned trials "
+            "are in. The same command goes on where it stopped."
         )
     if comparison.failed:
         warnings.append(
             f"{count(comparison.failed, 'trial')} raised an error and "
-            f"{'is' if comparison.failed == 1 else 'are'} "
-            "missing from every number here; the table of trials says which."
+            f"{'is' if comparison.failed == 1 else 'are'} missing from every number here; the table of "
+            "trials says which."
         )
     return tuple(warnings)
 
@@ -103,11 +101,13 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
             claim_list(setting, data),
             Paragraph(
                 "Each verdict compares a variant with the baseline, seed by seed, inside this network. "
-                f"It allows for {count(setting.comparisons, 'comparison')} made at once. “Leaning” "
-                "means fewer than ten "
-                "pairs; “meaningful” ten or more and an error for the whole family of at most 5%.",
+                f"It allows for {count(setting.comparisons, 'comparison')} made at once, so that an "
+                "interval may leave zero out and the verdict still be undecided. “Leaning” means fewer "
+                "than ten pairs or too few of them won; “meaningful” ten or more and an error for the "
+                "whole family of at most 5%.",
                 "note",
             ),
+            claim_details(setting),
         ),
     )
     training = Section(
@@ -140,10 +140,9 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
     grid = ", ".join(learning_rate(lr) for lr in setting.grid)
     lead = (
         f"{setting.network}. Batch size {setting.batch_size}, {setting.optimizer}, "
-        f"{count(setting.steps, 'step')}. "
-        f"Learning rates {grid}, chosen on validation with {count(len(setting.scan_seeds), 'seed')}; then "
-        f"{count(len(setting.seeds), 'fresh seed')}. Baseline: {setting.baseline}. "
-        f"{sentence(setting.target_reason)}"
+        f"{count(setting.steps, 'step')}. Learning rates {grid}, chosen on validation with "
+        f"{count(len(setting.scan_seeds), 'seed')}; then {count(len(setting.seeds), 'fresh seed')}. "
+        f"Baseline: {setting.baseline}. {sentence(setting.target_reason)}"
     )
     return Section(anchor, display(setting.name), (Paragraph(lead),), (words, training, inside, outcome))
 
@@ -165,10 +164,9 @@ def _trust(comparison: Comparison) -> Section:
     margin = quantity(data.margin, "pp" if data.metric_unit == "%" else data.metric_unit)
     blocks: list[Block] = [
         Paragraph(
-            f"{data.name} ({data.source}): {data.inputs}; target {data.target}. "
-            f"Task: {data.task}, {data.task_reason.rstrip('.')}. "
-            f"Every seed draws its own split into {data.split[0]:,} train, {data.split[1]:,} validation and "
-            f"{data.split[2]:,} test rows."
+            f"{data.name} ({data.source}): {data.inputs}; target {data.target}. Task: {data.task}, "
+            f"{data.task_reason.rstrip('.')}. Every seed draws its own split into {data.split[0]:,} "
+            f"train, {data.split[1]:,} validation and {data.split[2]:,} test rows."
         )
     ]
     if data.task == "classification" and data.classes:
@@ -180,20 +178,18 @@ def _trust(comparison: Comparison) -> Section:
     blocks += [Paragraph(sentence(note)) for note in data.notes]
     blocks += [
         Paragraph(
-            f"“No difference” is said only where the whole interval lies within ± {margin}. "
-            f"{sentence(data.margin_note)}"
+            f"“No difference” in test {data.metric} is said only where the whole interval lies within ± "
+            f"{margin}. {sentence(data.margin_note)}"
         ),
         Paragraph(
-            "Intervals are paired t intervals at 95%. They cover the seeds and splits of this data, "
-            "not new data: "
-            "another data set may answer differently. Effects count in favor of the variant; learning "
-            "rates are chosen on "
-            "validation, and the test part has no say in any choice."
+            "Intervals are paired t intervals at 95%. They cover the seeds and splits of this data, not "
+            "new data: another data set may answer differently. Effects count in favor of the variant; "
+            "learning rates are chosen on validation, and the test part has no say in any choice."
         ),
         Paragraph(
-            "A run that missed the target is kept as “longer than measured”, never dropped. A run "
-            "that diverged is a "
-            "result: it counts in the share of diverged runs, whose interval is Wilson's."
+            "A run that missed the target is kept as “longer than measured”, never dropped. A run that "
+            "diverged is a result: it counts in the share of diverged runs, whose interval is Wilson's, "
+            "and paired differences read it as the network before training."
         ),
     ]
     return Section("trust", "Data and trust", tuple(blocks))
@@ -202,8 +198,7 @@ def _trust(comparison: Comparison) -> Section:
 def _errata(comparison: Comparison) -> Section:
     lead = Paragraph(
         "Sentences that popular articles repeat and that are wrong or not the whole truth, what is "
-        "right, and, where "
-        "this comparison touches it, the measurement."
+        "right, and, where this comparison touches it, the measurement."
     )
     return Section("errata", "Errata to popular articles", (lead, errata(comparison)))
 
@@ -211,8 +206,8 @@ def _errata(comparison: Comparison) -> Section:
 def _reproduce(comparison: Comparison) -> Section:
     reproduction = comparison.reproduction
     seeds = "; ".join(
-        f"{setting.name}: scan {', '.join(map(str, setting.scan_seeds)) or 'none'}, "
-        f"fresh {', '.join(map(str, setting.seeds)) or 'none'}"
+        f"{setting.name}: scan {', '.join(map(str, setting.scan_seeds)) or 'none'}, fresh "
+        f"{', '.join(map(str, setting.seeds)) or 'none'}"
         for setting in comparison.settings
     )
     spec = json.dumps(reproduction.spec, indent=2, ensure_ascii=False, default=str)

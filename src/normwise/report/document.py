@@ -9,9 +9,9 @@ Number = float | None
 Mark = Literal["line", "dots", "range", "link", "tick", "theory"]
 """What a series looks like.
 
-line: joined points, with a band where `low` and `high` are given. dots: one per seed. range: a point with a bar
-from `low` to `high`. link: a thin line that joins one seed. tick: a median. theory: a labelled line that was not
-measured.
+line: joined points, with a band where `low` and `high` are given. dots: one per seed. range: a point
+with a bar from `low` to `high`. link: a thin line that joins one seed. tick: a median. theory: a labelled
+line that was not measured.
 """
 
 Scale = Literal["linear", "log"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from normwise.report.document import ErrataList, Erratum
-from normwise.report.numbers import interval, listing, number, quantity, ratio
+from normwise.report.numbers import effect, interval, listing, number, quantity, ratio
 from normwise.results import Comparison, Setting, VariantResult
 
 
@@ -33,8 +33,8 @@ _ERRATA: tuple[tuple[str, str, str, str], ...] = (
     (
         "inference",
         "(Batch Normalization is explained, and nothing is said about inference.)",
-        "At inference it uses the running statistics gathered in training, not those of the batch. "
-        "Most bugs live in this difference between training and evaluation.",
+        "At inference it uses the running statistics gathered in training, not those of the batch. Most "
+        "bugs live in this difference between training and evaluation.",
         "y = γ · (x − running_mean) / √(running_var + ε) + β",
     ),
     (
@@ -52,8 +52,8 @@ _ERRATA: tuple[tuple[str, str, str, str], ...] = (
     (
         "correlation",
         "“Normalization reduces the correlation between features.”",
-        "Batch Normalization treats every feature alone, and a correlation does not change when each side is "
-        "shifted and scaled. Only whitening (decorrelated Batch Normalization) acts on it.",
+        "Batch Normalization treats every feature alone, and a correlation does not change when each "
+        "side is shifted and scaled. Only whitening (decorrelated Batch Normalization) acts on it.",
         "corr(a·x + b, c·y + d) = corr(x, y) for a, c > 0",
     ),
     (
@@ -66,26 +66,24 @@ _ERRATA: tuple[tuple[str, str, str, str], ...] = (
     (
         "speed",
         "“Batch Normalization trains 14 times faster.”",
-        "The 14.8 of the original paper came with a larger learning rate, no dropout, less weight "
-        "decay and a faster "
-        "schedule. Much of a speed-up is the larger learning rate, so both a fixed and a tuned one "
-        "belong beside it.",
+        "The 14.8 of the original paper came with a larger learning rate, no dropout, less weight decay "
+        "and a faster schedule. Much of a speed-up is the larger learning rate, so both a fixed and a "
+        "tuned one belong beside it.",
         "",
     ),
     (
         "gap",
         "“With Batch Normalization a network does not overfit.”",
         "Networks with it fit random labels to 100%. An effect on the gap between train and test is "
-        "small, depends "
-        "on the batch size, and has to be measured.",
+        "small, depends on the batch size, and has to be measured.",
         "",
     ),
     (
         "shift",
         "“It works because it reduces internal covariate shift.”",
-        "The change of gradients that this name stands for is not reduced (Santurkar et al. 2018). "
-        "The percentiles of "
-        "this report stand beside the learning curves; neither is shown to be the cause of the other.",
+        "The change of gradients that this name stands for is not reduced (Santurkar et al. 2018). The "
+        "percentiles of this report stand beside the learning curves; neither is shown to be the cause "
+        "of the other.",
         "",
     ),
     (
@@ -98,16 +96,14 @@ _ERRATA: tuple[tuple[str, str, str, str], ...] = (
         "complexity",
         "“Normalization restricts the parameters, and with them the complexity of the model.”",
         "It rescales activations. The weights before it become free of scale: what changes with their "
-        "size is the "
-        "gradient, hence the effective learning rate.",
+        "size is the gradient, hence the effective learning rate.",
         "f(aW) = f(W),  ∇f(aW) = ∇f(W) / a   (a > 0, ε → 0)",
     ),
     (
         "dropout",
         "“Dropout with rate p keeps a neuron with probability p, and testing multiplies by 1 − p.”",
-        "This mixes two conventions. With drop rate p, a unit is kept with probability 1 − p and "
-        "scaled up in "
-        "training; evaluation is then the identity.",
+        "This mixes two conventions. With drop rate p, a unit is kept with probability 1 − p and scaled "
+        "up in training; evaluation is then the identity.",
         "training: y = x · mask / (1 − p);  evaluation: y = x",
     ),
     (
@@ -119,8 +115,8 @@ _ERRATA: tuple[tuple[str, str, str, str], ...] = (
     (
         "position",
         "“The normalization goes before the activation”, “never on the output layer”.",
-        "Both are conventions, not laws: CaffeNet reached .474 with it before and .499 after the activation. "
-        "The position is an option to compare.",
+        "Both are conventions, not laws: CaffeNet reached .474 with it before and .499 after the "
+        "activation. The position is an option to compare.",
         "",
     ),
     (
@@ -188,13 +184,12 @@ def _speed(comparison: Comparison) -> str:
     parts = []
     for setting in comparison.settings:
         for claim in setting.claims:
-            evidence = claim.evidence or {}
-            tuned, fixed = evidence.get("tuned_ratio"), evidence.get("fixed_ratio")
-            if claim.claim == "faster" and "batch" in claim.variant.lower() and tuned and fixed:
+            fixed = (claim.evidence or {}).get("fixed_ratio")
+            batch = "batch" in claim.variant.lower()
+            if claim.claim == "faster" and batch and claim.effect.value and fixed:
                 parts.append(
-                    f"{setting.name}, {claim.variant}: {ratio(tuned)} at its own learning rate, "
-                    f"{ratio(fixed)} at "
-                    f"that of {setting.baseline}"
+                    f"{setting.name}, {claim.variant}: {effect(claim.effect)} in steps at its own learning rate, "
+                    f"{ratio(fixed)} at that of {setting.baseline}"
                 )
     return _tell(parts)
 

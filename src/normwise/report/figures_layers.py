@@ -36,10 +36,9 @@ def gradient_flow(setting: Setting, slots: dict[str, int], anchor: str) -> Figur
     return Figure(
         id=f"{anchor}-gradients",
         title="Gradient flow by layer",
-        caption="RMS of the loss gradient at each hidden layer's pre-activation, first to last, "
-        "before training (left) "
-        "and at the end (right); median over seeds. The thin lines are the slopes of the theory of "
-        "wide networks.",
+        caption="RMS of the loss gradient at each hidden layer's pre-activation, first to last, before "
+        "training (left) and at the end (right); median over seeds. The thin lines are the slopes of the "
+        "theory of wide networks.",
         panels=(
             Panel(
                 "before training",
@@ -93,9 +92,9 @@ def percentiles(setting: Setting, slots: dict[str, int], anchor: str) -> Figure:
     return Figure(
         id=f"{anchor}-percentiles",
         title="Activation percentiles over training",
-        caption="One unit of the last hidden pre-activation in one seed, over a batch: the line is "
-        "the median, the band "
-        "reaches from the 15th to the 85th percentile (the figure of Ioffe & Szegedy 2015).",
+        caption="One unit of the last hidden pre-activation in one seed, over a batch: the line is the "
+        "median, the band reaches from the 15th to the 85th percentile (the figure of Ioffe & Szegedy "
+        "2015).",
         panels=tuple(panels),
         note=f"Each panel has its own vertical scale. Seen beside the learning curves; no cause is claimed. "
         f"{left_out(setting)}".strip(),
@@ -125,10 +124,8 @@ def probe_figure(probe: GradientProbe, anchor: str) -> Figure:
         id=anchor,
         title="Gradient growth in a wide, deep network, beside the exact value",
         caption="Squared gradient norm by layer relative to the last one, at initialization of a ReLU "
-        "network of width "
-        f"{probe.width} and depth {probe.depth}, batch {probe.batch_size}, mean of {probe.seeds} "
-        "seeds; the thin lines "
-        "are exact.",
+        f"network of width {probe.width} and depth {probe.depth}, batch {probe.batch_size}, mean of "
+        f"{probe.seeds} seeds; the thin lines are exact.",
         panels=(Panel("", "layer", "squared gradient norm", tuple(series), y_scale="log"),),
         legend=tuple(names),
         note=f"{'; '.join(lines)}." if lines else "",

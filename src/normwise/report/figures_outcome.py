@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from normwise.report.document import Figure, Panel, Reference, Series
 from normwise.report.figures_training import metric_label
-from normwise.report.numbers import count, finite, median
+from normwise.report.numbers import count, finite, median, with_unit
 from normwise.report.palette import left_out, shown
 from normwise.results import DataSummary, Setting
 
@@ -34,10 +34,9 @@ def final_metric(setting: Setting, data: DataSummary, slots: dict[str, int], anc
     return Figure(
         id=f"{anchor}-final",
         title=f"Final test {data.metric}, seed by seed",
-        caption="One dot per fresh seed at the tuned learning rate; a thin line joins the same seed "
-        "(the same split, "
-        f"data order and, where shapes allow, initial weights) across variants; the bar is the median of "
-        f"{count(len(setting.seeds), 'seed')}.",
+        caption="One dot per fresh seed at the tuned learning rate; a thin line joins the same seed (the "
+        "same split, data order and, where shapes allow, initial weights) across variants; the bar is "
+        f"the median of {count(len(setting.seeds), 'seed')}.",
         panels=(
             Panel(
                 "", "", metric_label(data, "test"), tuple(series), categories=tuple(v.name for v in variants)
@@ -66,14 +65,18 @@ def gap(setting: Setting, data: DataSummary, slots: dict[str, int], anchor: str)
     return Figure(
         id=f"{anchor}-gap",
         title="Train, test, and the gap between them",
-        caption=f"Left: median {data.metric} over seeds on the training part (hollow, in evaluation "
-        "mode) and on the test "
-        "part (filled). Right: the gap between the two with its 95% interval; to the right of zero, "
-        "train is ahead.",
+        caption=f"Left: median {data.metric} over seeds on the training part (hollow, in evaluation mode) "
+        "and on the test part (filled). Right: the gap between the two with its 95% interval; to the "
+        "right of zero, train is ahead.",
         panels=(
             Panel("train (hollow) and test (filled)", "", metric_label(data), tuple(sides), categories=names),
             Panel(
-                "gap", "", f"gap ({unit})", tuple(gaps), categories=names, references=(Reference(0.0, ""),)
+                "gap",
+                "",
+                with_unit("gap", unit),
+                tuple(gaps),
+                categories=names,
+                references=(Reference(0.0, ""),),
             ),
         ),
         note=left_out(setting),
@@ -98,9 +101,8 @@ def cost(setting: Setting, slots: dict[str, int], anchor: str) -> Figure:
     return Figure(
         id=f"{anchor}-cost",
         title="Milliseconds per training step",
-        caption="Time of one training step (forward, backward, update): median and quartiles over "
-        "bursts in which the "
-        "variants take turns in one otherwise idle process.",
+        caption="Time of one training step (forward, backward, update): median and quartiles over bursts "
+        "in which the variants take turns in one otherwise idle process.",
         panels=(
             Panel("", "", "ms per step", series, categories=tuple(v.name for v in variants), from_zero=True),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normwise.report.document import Figure, Panel, Reference, Series
-from normwise.report.numbers import finite, learning_rate, median
+from normwise.report.numbers import finite, learning_rate, median, with_unit
 from normwise.report.palette import left_out, legend, shown
 from normwise.results import Curve, DataSummary, Setting
 
@@ -16,8 +16,7 @@ def curve(name: str, slot: int, data: Curve, *, seconds: bool = False) -> Series
 
 def metric_label(data: DataSummary, part: str = "") -> str:
     """Name the metric on an axis: "validation accuracy (%)"."""
-    name = f"{part} {data.metric}".strip()
-    return f"{name} ({data.metric_unit})" if data.metric_unit else name
+    return with_unit(f"{part} {data.metric}".strip(), data.metric_unit)
 
 
 def learning_curves(setting: Setting, data: DataSummary, slots: dict[str, int], anchor: str) -> Figure:
@@ -32,8 +31,7 @@ def learning_curves(setting: Setting, data: DataSummary, slots: dict[str, int], 
         id=f"{anchor}-learning",
         title="Learning curves at each variant's tuned learning rate",
         caption=f"Validation {data.metric} while training, against steps (left) and against seconds of "
-        "training "
-        "(right): the median over fresh seeds and the band of the middle half.",
+        "training (right): the median over fresh seeds and the band of the middle half.",
         panels=(
             Panel("against steps", "step", label, by_step, x_scale="log", references=target),
             Panel(
@@ -57,8 +55,7 @@ def fixed_curves(setting: Setting, data: DataSummary, slots: dict[str, int], anc
         title="The same learning rate for all, and the training loss",
         caption=f"Left: validation {data.metric} when every variant trains at the learning rate tuned for "
         f"{setting.baseline} ({learning_rate(rate)}). Right: training loss in evaluation mode at each "
-        "variant's own "
-        "learning rate. Median over seeds and the band of the middle half.",
+        "variant's own learning rate. Median over seeds and the band of the middle half.",
         panels=(
             Panel(
                 f"all at {learning_rate(rate)}",
@@ -104,8 +101,8 @@ def rate_robustness(setting: Setting, data: DataSummary, slots: dict[str, int], 
         id=f"{anchor}-rates",
         title="Robustness to the learning rate",
         caption=f"Left: validation {data.metric} at the end of training for each learning rate of the "
-        "scan, median and "
-        "range over its seeds. Right: share of runs that diverged; a diverged run has no value on the left.",
+        "scan, median and range over its seeds. Right: share of runs that diverged; a diverged run has "
+        "no value on the left.",
         panels=(
             Panel("result", "learning rate", metric_label(data, "validation"), tuple(values), x_scale="log"),
             Panel("diverged", "learning rate", "runs (%)", tuple(shares), x_scale="log", from_zero=True),
@@ -150,9 +147,9 @@ def initialization_spread(setting: Setting, data: DataSummary, slots: dict[str, 
     return Figure(
         id=f"{anchor}-initialization",
         title="Spread over initializations",
-        caption=f"Final test {data.metric} under each initialization, one dot per fresh seed, the bar "
-        "at their median. "
-        "A variant that is indifferent to the initialization has its dots at the same place in every panel.",
+        caption=f"Final test {data.metric} under each initialization, one dot per fresh seed, the bar at "
+        "their median. A variant that is indifferent to the initialization has its dots at the same "
+        "place in every panel.",
         panels=tuple(panels),
         note=f"{note}{left_out(setting)}".strip(),
     )

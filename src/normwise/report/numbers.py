@@ -65,7 +65,7 @@ def ratio(value: float | None) -> str:
     return f"{number(value, 2) if value < 10 else number(round(value))}×"
 
 
-def learning_rate(value: float | None) -> str:
+def learning_rate(value: float | None, digits: int = 3) -> str:
     """Write a learning rate as short as it can be.
 
     >>> learning_rate(0.1), learning_rate(1e-5)
@@ -73,7 +73,7 @@ def learning_rate(value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    text = f"{value:.3g}"
+    text = f"{value:.{digits}g}"
     if "e" in text:
         mantissa, exponent = text.split("e")
         text = f"{mantissa}e{int(exponent)}"
@@ -92,7 +92,7 @@ def quantity(value: float | None, unit: str, *, signed: bool = False) -> str:
         return ratio(value)
     if unit == "%":
         text = f"{value:.1f}".replace("-", MINUS)
-    elif unit in ("pp", "per layer"):
+    elif unit in ("pp", "per layer", "decades per layer"):
         # A tenth of a point is finer than most test sets resolve; only smaller effects need a second digit.
         text = f"{value:.{1 if abs(value) >= 0.095 and unit == 'pp' else 2}f}".replace("-", MINUS)
     elif unit == "steps":
@@ -105,7 +105,21 @@ def quantity(value: float | None, unit: str, *, signed: bool = False) -> str:
         text = f"+{text}"
     if unit == "decades" and abs(value) == 1:
         return f"{text} decade"
-    return text + ("%" if unit == "%" else f" {unit}" if unit else "")
+    if unit == "%":
+        return f"{text}%"
+    # The target's own unit is said once, on axes and heads; behind every number it would only be in the way.
+    return text if unit in ("", "target") or unit.startswith("units of ") else f"{text} {unit}"
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Write a name with its unit in brackets, as on an axis.
+
+    >>> with_unit("accuracy", "%"), with_unit("r2", ""), with_unit("rmse", "target")
+    ('accuracy (%)', 'r2', 'rmse (units of the target)')
+    """
+    if unit == "target":
+        unit = "units of the target"
+    return f"{name} ({unit})" if unit else name
 
 
 def bare(value: float | None, unit: str) -> str:

@@ -5,32 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from normwise.report.document import Figure, Panel, Table
-from normwise.report.numbers import MISSING, bare, finite, learning_rate, median, number, quantity
+from normwise.report.numbers import (
+    MISSING,
+    bare,
+    effect,
+    finite,
+    learning_rate,
+    median,
+    number,
+    quantity,
+    with_unit,
+)
+from normwise.report.phrases import PHRASES
 from normwise.results import Comparison, DataSummary, Setting, VariantResult
 
 
 def results(setting: Setting, data: DataSummary) -> Table:
     """Return the numbers of every variant of a setting, drawn or not."""
-    unit = f" ({data.metric_unit})" if data.metric_unit else ""
     columns = (
         "variant",
         "learning rate",
-        f"test {data.metric}{unit}",
-        f"train − test ({next((v.gap.unit for v in setting.variants), data.metric_unit)})",
+        with_unit(f"test {data.metric}", data.metric_unit),
+        with_unit("train − test", next((v.gap.unit for v in setting.variants), data.metric_unit)),
         "steps to target",
         "seconds to target",
         "reached",
         "ms per step",
         "dead units",
-        "diverged",
+        "diverged (95% interval, %)",
         "parameters",
         "what it is",
     )
     rows = tuple(_result(variant, data) for variant in setting.variants)
     return Table(
         "Every variant in numbers: medians over fresh seeds at the tuned learning rate; steps and "
-        "seconds are "
-        "medians of the runs in which a run that missed the target counts as longer than all others.",
+        "seconds are medians of the runs in which a run that missed the target counts as longer than all "
+        "others.",
         columns,
         rows,
         (False, *(True,) * (len(columns) - 2), False),
@@ -42,9 +52,9 @@ def _result(variant: VariantResult, data: DataSummary) -> tuple[str, ...]:
     test = median(end.test for end in variant.final)
     seeds = len(variant.steps_to_target)
     dead = None if variant.dead_fraction is None else 100 * variant.dead_fraction
-    low, high = variant.divergence_interval.low, variant.divergence_interval.high
-    known = variant.diverged and low is not None and high is not None
-    wilson = f" ({100 * (low or 0):.0f} to {100 * (high or 0):.0f}%)" if known else ""
+    wilson = (
+        _share(variant.divergence_interval.low, variant.divergence_interval.high) if variant.diverged else ""
+    )
     return (
         variant.name,
         learning_rate(variant.tuned_lr) + (" (edge)" if variant.tuned_at_edge else ""),
@@ -69,6 +79,58 @@ def _censored_median(values: Sequence[float | None]) -> float | None:
     if not values or upper >= len(kept):
         return None
     return (kept[middle] + kept[upper]) / 2
+
+
+def claim_details(setting: Setting) -> Table:
+    """Return the statistics behind every claim of a setting, for readers who want to check a verdict."""
+    columns = (
+        "claim",
+        "variant",
+        "verdict",
+        "effect",
+        "95% interval",
+        "interval for the family",
+        "share of pairs won",
+        "sign-flip p",
+        "p after Holm",
+        "smallest effect shown",
+        "seeds needed",
+    )
+    rows = []
+    for claim in setting.claims:
+        unit, evidence = claim.effect.unit, claim.evidence or {}
+        share = evidence.get("probability_of_superiority")
+        won = MISSING if share is None else f"{100 * share:.0f}%"
+        rows.append(
+            (
+                PHRASES[claim.claim].label,
+                claim.variant,
+                claim.verdict,
+                effect(claim.effect),
+                _span(claim.effect.interval.low, claim.effect.interval.high, unit),
+                _span(evidence.get("family_low"), evidence.get("family_high"), unit),
+                won + _share(evidence.get("superiority_low"), evidence.get("superiority_high")),
+                number(evidence.get("sign_flip_p"), 2),
+                number(evidence.get("holm_p"), 2),
+                quantity(claim.smallest_detectable, unit),
+                number(claim.seeds_needed),
+            )
+        )
+    return Table(
+        "The statistics behind every verdict",
+        columns,
+        tuple(rows),
+        (False, False, False, *(True,) * (len(columns) - 3)),
+        collapsed=True,
+    )
+
+
+def _span(low: float | None, high: float | None, unit: str) -> str:
+    return MISSING if low is None and high is None else f"{bare(low, unit)} to {bare(high, unit)}"
+
+
+def _share(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def figure_numbers(figure: Figure) -> tuple[Table, ...]:

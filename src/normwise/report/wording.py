@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from normwise.report.document import Cell, ClaimGroup, ClaimLine, ClaimList, Scorecard, ScorecardRow, Tone
-from normwise.report.numbers import MISSING, bare, count, effect, interval, number, quantity, ratio, sentence
+from normwise.report.numbers import (
+    MISSING,
+    bare,
+    count,
+    effect,
+    interval,
+    learning_rate,
+    number,
+    quantity,
+    ratio,
+    sentence,
+)
 from normwise.report.phrases import PHRASES
-from normwise.results import Claim, ClaimName, DataSummary, Setting, Verdict
+from normwise.results import Claim, ClaimName, DataSummary, Interval, Setting, Verdict
 
 GLYPHS: dict[Verdict, str] = {
     "yes": "✓",
@@ -14,12 +25,12 @@ GLYPHS: dict[Verdict, str] = {
     "no difference": "=",
     "not measured": "–",
 }
-_EVIDENCE = {
-    "fixed_ratio": "at the learning rate of {b}: {n}",
-    "tuned_ratio": "at each one's own learning rate: {n}",
-    "fastest_ratio": "at each one's fastest learning rate: {n}",
-    "seconds_ratio": "counted in seconds: {n}",
+_RATIOS = {
+    "seconds": "counted in seconds",
+    "fixed": "at the learning rate of {b}",
+    "fastest": "at each one's fastest learning rate",
 }
+_MISSED = {"baseline_missed": "{b}", "variant_missed": "{v}"}
 _WITHOUT_WELCOME: dict[Verdict, Tone] = {
     "undecided": "open",
     "no difference": "neutral",
@@ -101,7 +112,7 @@ def _pairs(claim: Claim) -> str:
 
 def _superior(claim: Claim) -> str:
     share = (claim.evidence or {}).get("probability_of_superiority")
-    return "" if share is None else f"ahead in {100 * share:.0f}% of pairs"
+    return "" if share is None or claim.claim == "cost" else f"ahead in {100 * share:.0f}% of pairs"
 
 
 def _value(claim: Claim) -> str:
@@ -123,14 +134,17 @@ def _sides(claim: Claim, data: DataSummary) -> str:
     ours, theirs = claim.variant_value, claim.baseline_value
     if ours is None and theirs is None:
         return ""
+    if claim.claim == "larger_learning_rates":
+        return f"up to {learning_rate(ours, 2)} against {learning_rate(theirs, 2)}"
     unit = _side_unit(claim, data)
-    missed = "not reached" if claim.claim == "faster" else "not known"
+    missed = "median not reached" if claim.claim == "faster" else "not known"
     if ours is None or theirs is None:
         left = missed if ours is None else quantity(ours, unit)
         right = missed if theirs is None else quantity(theirs, unit)
     else:
         left, right = bare(ours, unit), quantity(theirs, unit)
-    return f"{left} against {right}"
+    what = "standard deviation " if claim.claim == "initialization" else ""
+    return f"{what}{left} against {right}"
 
 
 def _side_unit(claim: Claim, data: DataSummary) -> str:
@@ -139,24 +153,42 @@ def _side_unit(claim: Claim, data: DataSummary) -> str:
         return "steps"
     if claim.claim == "cost":
         return "ms"
-    if claim.claim == "gradients":
-        return "per layer"
-    if claim.claim in ("generalizes", "regularizes", "initialization"):
-        differs = claim.claim != "generalizes" and data.metric_unit == "%"
-        return "pp" if differs else data.metric_unit
-    return claim.effect.unit
+    return data.metric_unit if claim.claim == "generalizes" else claim.effect.unit
 
 
 def _evidence(claim: Claim, setting: Setting) -> str:
+    evidence = claim.evidence or {}
     lines: list[str] = []
-    for key, value in (claim.evidence or {}).items():
-        if value is None or value == claim.effect.value or key == "probability_of_superiority":
-            continue
-        if key in _EVIDENCE:
-            lines.append(_EVIDENCE[key].format(b=setting.baseline, n=ratio(value)))
-        else:
-            lines.append(f"{key.replace('_', ' ')}: {number(value)}")
-    return sentence("; ".join(lines))
+    for key, words in _RATIOS.items():
+        value = evidence.get(f"{key}_ratio")
+        if value is not None and value != claim.effect.value:
+            ends = Interval(evidence.get(f"{key}_low"), evidence.get(f"{key}_high"))
+            both = (
+                "" if ends.low is None or ends.high is None else f" ({ratio(ends.low)} to {ratio(ends.high)})"
+            )
+            lines.append(f"{words.format(b=setting.baseline)}: {ratio(value)}{both}")
+    missed = [
+        f"{name.format(b=setting.baseline, v=claim.variant)} {value:.0f}"
+        for key, name in _MISSED.items()
+        if (value := evidence.get(key))
+    ]
+    if missed:
+        lines.append(f"of {claim.effect.pairs} runs, so many missed the target: {', '.join(missed)}")
+    return sentence("; ".join([*lines, *_slopes(evidence)]))
+
+
+def _slopes(evidence: dict[str, float | None]) -> list[str]:
+    """Tell the factors per layer before training, one for each initialization."""
+    pairs = [
+        f"{name}: {number(value)} against {number(evidence.get(f'baseline_start {name}'))}"
+        for key, value in evidence.items()
+        if key.startswith("variant_start ")
+        and value is not None
+        and (name := key.removeprefix("variant_start "))
+    ]
+    if not pairs:
+        return []
+    return [f"squared gradient norm per layer towards the input (1 is level): {', '.join(pairs)}"]
 
 
 def _more_seeds(claim: Claim) -> str:
@@ -168,7 +200,7 @@ def _more_seeds(claim: Claim) -> str:
     if claim.seeds_needed is not None:
         n = claim.seeds_needed
         parts.append(f"an effect as large as this one would need about {count(n, 'seed')}: add --seeds {n}")
-    elif claim.effect.value is not None:
+    elif claim.effect.value is not None and not claim.reason:
         parts.append("at the size it seems to have, more seeds would not decide it")
     return sentence("; ".join(parts))
 
@@ -240,7 +272,12 @@ def _short(claim: Claim) -> str:
         return ""
     signed = claim.effect.unit != "x" and not claim.effect.bound
     text = quantity(claim.effect.value, claim.effect.unit, signed=signed)
-    for long, short in ((" decades", " dec"), (" decade", " dec"), (" per layer", "")):
+    for long, short in (
+        (" decades", " dec"),
+        (" decade", " dec"),
+        (" dec per layer", ""),
+        (" per layer", ""),
+    ):
         text = text.replace(long, short)
     return {"at least": "≥ ", "at most": "≤ "}.get(claim.effect.bound, "") + text
 
