@@ -188,8 +188,8 @@ def _speed(comparison: Comparison) -> str:
             batch = "batch" in claim.variant.lower()
             if claim.claim == "faster" and batch and claim.effect.value and fixed:
                 parts.append(
-                    f"{setting.name}, {claim.variant}: {effect(claim.effect)} in steps at its own learning rate, "
-                    f"{ratio(fixed)} at that of {setting.baseline}"
+                    f"{setting.name}, {claim.variant}: {effect(claim.effect)} in steps at its own learning "
+                    f"rate, {ratio(fixed)} at that of {setting.baseline}"
                 )
     return _tell(parts)
 

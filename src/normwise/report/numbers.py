@@ -144,9 +144,11 @@ def interval(value: Interval, unit: str) -> str:
         return ""
     if high is None:
         return f"{level} from {quantity(low, unit)} up"
+    # A long unit stands before the interval already.
+    write = bare if unit.endswith("per layer") else quantity
     if low is None:
-        return f"{level} up to {quantity(high, unit)}"
-    return f"{level} {bare(low, unit)} to {quantity(high, unit)}"
+        return f"{level} up to {write(high, unit)}"
+    return f"{level} {bare(low, unit)} to {write(high, unit)}"
 
 
 def effect(value: Estimate, *, signed: bool = False) -> str:

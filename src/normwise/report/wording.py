@@ -136,6 +136,8 @@ def _sides(claim: Claim, data: DataSummary) -> str:
         return ""
     if claim.claim == "larger_learning_rates":
         return f"up to {learning_rate(ours, 2)} against {learning_rate(theirs, 2)}"
+    if claim.claim == "gradients":
+        return f"{bare(ours, claim.effect.unit)} against {bare(theirs, claim.effect.unit)} away from level"
     unit = _side_unit(claim, data)
     missed = "median not reached" if claim.claim == "faster" else "not known"
     if ours is None or theirs is None:
