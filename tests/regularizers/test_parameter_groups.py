@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from normwise import layers
 from normwise.errors import ArgumentError
 from normwise.regularizers import parameter_groups
 
@@ -59,6 +60,22 @@ def test_norms_biases_and_gains_do_not_decay() -> None:
         "attention.in_proj_weight",
         "attention.out_proj.weight",
     }
+
+
+def test_norms_and_gains_of_this_package_do_not_decay() -> None:
+    model = nn.ModuleDict(
+        {
+            "weight": layers.weight_norm(nn.Conv2d(2, 4, 3)),
+            "batch": layers.BatchNorm2d(4),
+            "layer": layers.LayerNorm((4, 3, 3)),
+            "channels": layers.LayerNorm2d(4),
+            "rms": layers.RMSNorm2d(4),
+            "group": layers.GroupNorm(2, 4),
+        }
+    )
+    model["channels"].weight = nn.Parameter(torch.randn(4, 1, 1))
+    decayed, _ = split(model)
+    assert decayed == {"weight.parametrizations.weight.original1"}
 
 
 def test_wide_bias_and_shared_parameter_of_a_norm_do_not_decay() -> None:

@@ -43,7 +43,7 @@ class L1(Penalty):
         """Soft-threshold the weights in place: ``w ← sign(w) · max(|w| − lr · strength, 0)``.
 
         With plain gradient descent of the same `lr` the two steps together are proximal gradient descent
-        (ISTA) on loss + penalty; with other optimizers it is a heuristic of the same form. Frozen weights stay.
+        (ISTA) on loss + penalty; with other optimizers it is a heuristic of that form. Frozen weights stay.
 
         Args:
             model: the network.

@@ -10,10 +10,22 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrizations import _WeightNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
+from normwise import layers
 from normwise.errors import ArgumentError, explain
 
-_NORMS: tuple[type[nn.Module], ...] = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-_WEIGHT_NORMS: tuple[type[nn.Module], ...] = (_WeightNorm,)
+_WEIGHT_NORMS: tuple[type[nn.Module], ...] = (_WeightNorm, layers.WeightNorm)
+# Of ours, some forms (over channels, fused) are no subclasses of torch's.
+_NORMS: tuple[type[nn.Module], ...] = (
+    _NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    *(
+        getattr(layers, name)
+        for name in layers.__all__
+        if "Norm" in name and name[0].isupper() and name != "WeightNorm"
+    ),
+)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

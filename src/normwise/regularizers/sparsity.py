@@ -19,7 +19,7 @@ def sparsity(
     """Return the fraction of a model's weights that are exactly zero.
 
     ``sparsity = #{w = 0} / #w`` over the parameters named in `parameters` of the modules that are instances
-    of `owners` (linear layers and convolutions), shared ones once, parametrized ones by their effective value.
+    of `owners` (linear layers and convolutions), shared ones once, parametrized ones by effective value.
 
     Args:
         model: the network.
