@@ -207,6 +207,7 @@ class Setting:
     comparisons: int  # variants against the baseline: the family that verdicts allow for
     variants: tuple[VariantResult, ...]
     claims: tuple[Claim, ...]
+    notes: tuple[str, ...] = ()  # what was left out of this setting, and why
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+# `make compare` and `make test` work on a fresh machine with Python 3.11 or newer and nothing else prepared.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+
+.PHONY: compare test report bench clean set-up
+
+compare: set-up  ## the main job on embedded data, ending in an HTML report
+	$(BIN)/normwise compare $(ARGS)
+
+test: set-up  ## every check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal $(ARGS)
+
+report: set-up  ## write the newest run's report again
+	$(BIN)/normwise report "$$(ls -td runs/*/ | head -n 1)" $(ARGS)
+
+bench: set-up  ## time the layers against torch's own
+	$(BIN)/python benchmarks/layers.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+set-up: $(STAMP)
+
+# torch is asked for by its exact version, and first, so that no later package brings another build of it.
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "normwise needs Python 3.11 or newer; give PYTHON=…")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[compare,mnist,dev]"
+	touch $(STAMP)

@@ -1,0 +1,55 @@
+"""Run a question with a progress bar, then show and keep the answer."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from normwise.cli.progress import Bar
+from normwise.compare.run import run
+from normwise.compare.spec import Spec
+from normwise.report import report, to_json, to_terminal
+from normwise.results import Comparison
+
+
+def answer(question: Spec, *, out: Path | None, workers: int | None, as_json: bool) -> None:
+    """Train, report, and leave with the exit code that fits.
+
+    Raises:
+        typer.Exit: 1 if a trial raised, 130 if interrupted.
+    """
+    log = Console(stderr=True)
+    try:
+        with Bar(log) as bar:
+            comparison = run(
+                question,
+                out=out,
+                workers=workers,
+                progress=bar,
+                command=shlex.join(["normwise", *sys.argv[1:]]),
+            )
+    except KeyboardInterrupt:
+        log.print("Interrupted. Finished trials are kept: the same command goes on from there.")
+        raise typer.Exit(130) from None
+    directory = Path(comparison.reproduction.directory)
+    page = report(comparison, directory / "report.html")
+    report(comparison, directory / "report.json")
+    if as_json:
+        print(to_json(comparison))
+    else:
+        to_terminal(comparison, Console())
+    log.print(f"Report: {page}", soft_wrap=True)
+    _leave(comparison, log)
+
+
+def _leave(comparison: Comparison, log: Console) -> None:
+    """Exit 1 where a trial raised; a diverged trial is data."""
+    raised = [row for row in comparison.trials if row["outcome"] == "raised"]
+    if not raised:
+        return
+    log.print(f"{len(raised)} of {len(comparison.trials)} trials raised; the first: {raised[0]['error']}")
+    raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""From what was typed to the fields of a question; nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from normwise.errors import ArgumentError, explain
+
+Value = TypeVar("Value")
+
+
+def words(typed: Sequence[str] | None) -> list[str]:
+    """Several values of an option, whether it was repeated or they were separated by commas.
+
+    >>> words(["none,batch", "layer"])
+    ['none', 'batch', 'layer']
+    """
+    return [part.strip() for text in typed or () for part in text.split(",") if part.strip()]
+
+
+def decimals(option: str, typed: Sequence[str] | None) -> list[float]:
+    """Several numbers of an option."""
+    return _convert(option, typed, float, "numbers")
+
+
+def integers(option: str, typed: Sequence[str] | None) -> list[int]:
+    """Several whole numbers of an option."""
+    return _convert(option, typed, int, "whole numbers")
+
+
+def _convert(
+    option: str, typed: Sequence[str] | None, kind: Callable[[str], Value], must: str
+) -> list[Value]:
+    values = []
+    for word in words(typed):
+        try:
+            values.append(kind(word))
+        except ValueError:
+            raise ArgumentError(explain("compare", f"`{option}` must be {must}", repr(word))) from None
+    return values
+
+
+def read_spec(path: Path | None) -> dict[str, Any]:
+    """The question in a TOML file, or in the run.json of a run.
+
+    Raises:
+        ArgumentError: there is no such file, or it cannot be read.
+    """
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problem = getattr(error, "strerror", None) or "text in another encoding"
+        raise ArgumentError(
+            explain("compare", "`--spec` must be a readable text file", f"{path} ({problem})")
+        ) from None
+    try:
+        if path.suffix == ".json":
+            content = json.loads(text)
+            return dict(content["spec"] if "spec" in content else content)
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            explain("compare", "`--spec` must be TOML or JSON", f"{path} ({error})")
+        ) from None

@@ -1,0 +1,84 @@
+"""From the options of `normwise compare` to the variants and networks that they ask for; torch is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from normwise.cli.options import decimals, integers, words
+from normwise.compare.spec import Network
+from normwise.compare.variant import NORMS, parse_variant, product
+from normwise.errors import ArgumentError, explain
+
+NETWORKS = ("mlp", "cnn")
+
+
+def variants(
+    full: Sequence[str] | None,
+    *,
+    norm: Sequence[str] | None,
+    position: Sequence[str] | None,
+    dropout: Sequence[str] | None,
+    l1: Sequence[str] | None,
+    l2: Sequence[str] | None,
+    weight_decay: Sequence[str] | None,
+    augment: Sequence[str] | None,
+) -> list[Any]:
+    """The variants given in full, or the product of the others; empty where nothing was asked for."""
+    factors = (norm, position, dropout, l1, l2, weight_decay, augment)
+    if full:
+        if any(factors):
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    "`--variant` gives whole variants and cannot be mixed with options that multiply",
+                    "both",
+                    "write them all as --variant norm=…,dropout=…",
+                )
+            )
+        return [parse_variant(text) for text in full]
+    if not any(factors):
+        return []
+    augments = [() if word == "none" else tuple(word.split("+")) for word in words(augment)]
+    return list(
+        product(
+            norms=words(norm) or NORMS,
+            positions=words(position) or ["before"],  # type: ignore[arg-type] - the variant checks it
+            dropouts=decimals("--dropout", dropout) or [0.0],
+            l1=decimals("--l1", l1) or [0.0],
+            l2=decimals("--l2", l2) or [0.0],
+            weight_decays=decimals("--weight-decay", weight_decay) or [0.0],
+            augments=augments or [()],
+        )
+    )
+
+
+def networks(
+    network: Sequence[str] | None,
+    *,
+    width: Sequence[str] | None,
+    channels: Sequence[str] | None,
+    activation: str | None,
+    residual: bool,
+) -> list[dict[str, Any]]:
+    """The networks asked for; empty leaves the choice to the data."""
+    shape: dict[str, Any] = {}
+    if width:
+        shape["widths"] = integers("--width", width)
+    if channels:
+        shape["channels"] = integers("--channels", channels)
+    if activation is not None:
+        shape["activation"] = activation
+    if residual:
+        shape["residual"] = True
+    kinds = words(network)
+    if shape and not kinds:
+        # Options of a network's shape name the network that they shape.
+        kinds = ["cnn"] * bool(channels or residual) + ["mlp"] * bool(width) or list(NETWORKS[:1])
+    return [{"kind": kind, **{k: v for k, v in shape.items() if k in Network.model_fields}} for kind in kinds]
+
+
+def initializations(typed: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Read "he", "he:0.1", …: a scheme and a factor on its standard deviation."""
+    parts = [word.partition(":") for word in words(typed)]
+    return [{"scheme": scheme, "scale": scale or 1.0} for scheme, _, scale in parts]

@@ -1,0 +1,39 @@
+"""Train the same network in different ways and say what helps: spec → plan → trial → store → statistics → Comparison.
+
+The package can be called: ``normwise.compare("digits", seeds=5)`` is ``normwise.compare.compare(…)``. Its names are
+imported when first asked for, so that checking a question does not import torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from normwise._exports import attach
+from normwise._optional import require
+
+if TYPE_CHECKING:
+    from normwise.compare.api import compare as compare
+    from normwise.compare.run import run as run
+    from normwise.compare.spec import Initialization as Initialization
+    from normwise.compare.spec import Network as Network
+    from normwise.compare.spec import Spec as Spec
+    from normwise.compare.spec import make_spec as make_spec
+    from normwise.compare.variant import Variant as Variant
+    from normwise.compare.variant import product as product
+
+# Everything in here needs the extra; say so once, by its name, instead of failing at whichever import comes first.
+for _package in ("pydantic", "filelock", "scipy"):
+    require(_package, extra="compare", who="normwise.compare")
+
+__all__ = attach(  # noqa: PLE0605 - the names are those above
+    __name__,
+    {
+        "Initialization": "normwise.compare.spec",
+        "Network": "normwise.compare.spec",
+        "Spec": "normwise.compare.spec",
+        "Variant": "normwise.compare.variant",
+        "compare": "normwise.compare.api",
+        "make_spec": "normwise.compare.spec",
+        "product": "normwise.compare.variant",
+        "run": "normwise.compare.run",
+    },
+    call="compare",
+)

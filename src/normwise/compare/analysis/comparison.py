@@ -1,0 +1,140 @@
+"""The whole answer, from the settings."""
+
+from __future__ import annotations
+
+import math
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+from normwise.compare.measures import Measure
+from normwise.compare.spec import Spec
+from normwise.data import Dataset, Split
+from normwise.results import (
+    Comparison,
+    DataSummary,
+    GradientProbe,
+    Reproduction,
+    Setting,
+    TrialRecord,
+)
+
+CLASSIFICATION_MARGIN = 0.5
+REGRESSION_MARGIN = 0.01
+PACKAGES = ("normwise", "torch", "numpy", "scipy", "scikit-learn", "polars", "pillow", "kornia")
+
+
+def margin_of(spec: Spec, measure: Measure, errors: Sequence[float]) -> float:
+    """Half a percentage point, or one per cent of the baseline's error (or of a point for a unitless metric)."""
+    if spec.margin is not None:
+        return spec.margin
+    if measure.unit == "%":
+        return CLASSIFICATION_MARGIN
+    return REGRESSION_MARGIN * (statistics.median(errors) if measure.sign < 0 and errors else 1.0)
+
+
+def summarize_data(
+    data: Dataset, split: Split, measure: Measure, margin: float, level: float | None
+) -> DataSummary:
+    """The data as it was understood, and whether its test part can resolve the margin."""
+    sizes = tuple(len(part.targets) for part in (split.train, split.validation, split.test))
+    return DataSummary(
+        name=data.name,
+        source=data.source,
+        task=data.task,
+        task_reason=data.task_reason,
+        rows=data.rows,
+        inputs=data.inputs,
+        classes=data.classes,
+        target=data.target,
+        metric=measure.name,
+        metric_unit=measure.unit if measure.unit != "target" else f"units of {data.target}",
+        higher_is_better=measure.sign > 0,
+        split=(sizes[0], sizes[1], sizes[2]),
+        notes=(*data.notes, *split.notes),
+        margin=margin,
+        margin_note=_margin_note(measure, sizes[2], margin, level),
+    )
+
+
+def _margin_note(measure: Measure, rows: int, margin: float, level: float | None) -> str:
+    if measure.unit != "%" or level is None:
+        return ""
+    share = min(max(level / 100, 0.0), 1.0)
+    error = 100 * math.sqrt(share * (1 - share) / rows)
+    row = 100 / rows
+    text = f"One row of the test part of {rows:,} is {row:.2g} pp; sampling alone moves one split by ±{1.96 * error:.2g} pp."
+    if row > margin:
+        return f"{text} The test part is too small to resolve the margin of ±{margin:g} pp within one seed."
+    return text
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on."""
+    import torch
+
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "vector instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of everything that the numbers depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def trial_row(key: str, record: TrialRecord) -> dict[str, str | float | int | None]:
+    """A trial as one flat row."""
+    last = record.evaluations[-1] if record.evaluations else None
+    return {
+        **record.description,
+        "outcome": record.outcome,
+        "train": None if last is None else last.train_metric,
+        "validation": None if last is None else last.validation_metric,
+        "test": None if last is None else last.test_metric,
+        "seconds": None if last is None else round(last.seconds, 4),
+        "error": record.error,
+        "key": key,
+    }
+
+
+def assemble(
+    *,
+    question: str,
+    data: DataSummary,
+    settings: Sequence[Setting],
+    probe: GradientProbe | None,
+    records: Mapping[str, TrialRecord],
+    planned: int,
+    reproduction: Mapping[str, Any],
+) -> Comparison:
+    """Put the answer together."""
+    rows = sorted(
+        (trial_row(key, record) for key, record in records.items()),
+        key=lambda row: tuple(
+            str(row.get(column)) for column in ("setting", "variant", "initialization", "lr", "seed")
+        ),
+    )
+    return Comparison(
+        question=question,
+        data=data,
+        settings=tuple(settings),
+        probe=probe,
+        reproduction=Reproduction(**reproduction),
+        trials=tuple(rows),
+        planned=planned,
+        finished=len(records),
+        failed=sum(record.outcome == "raised" for record in records.values()),
+        partial=len(records) < planned,
+    )

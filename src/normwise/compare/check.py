@@ -1,0 +1,138 @@
+"""Everything that can be found wrong with a question is found before the first training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from normwise.compare.measures import Measure, find_measure
+from normwise.compare.network import build, initialize
+from normwise.compare.plan import Ground, Plan, grounds
+from normwise.compare.spec import Initialization, Network, Spec
+from normwise.compare.training import INITIAL_ROWS
+from normwise.compare.variant import Variant
+from normwise.data import Dataset, Split, load
+from normwise.errors import ArgumentError, explain
+
+DEFAULT_STEPS = 400
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A question that can be asked: its data, its metric, its plans."""
+
+    spec: Spec
+    data: Dataset
+    split: Split  # of the first fresh seed, for shapes and sizes
+    measure: Measure
+    plans: tuple[Plan, ...]
+
+    @property
+    def question(self) -> str:
+        """The question in words."""
+        kinds = {"mlp": "this multilayer perceptron", "cnn": "this convolutional network"}
+        networks = " and ".join(dict.fromkeys(kinds[network.kind] for network in self.spec.networks))
+        return f"On {self.data.name}, what does normalization do for {networks}?"
+
+    def name_of(self, plan: Plan) -> str:
+        """The kind of network, with whatever else the settings of this run differ in."""
+        ground = plan.ground
+        parts: list[str] = [ground.network.kind]
+        if ground.depth is not None:
+            parts.append(f"depth {ground.depth}")
+        if len(self.spec.batch_sizes) > 1:
+            parts.append(f"batch {ground.batch_size}")
+        if len(self.spec.optimizers) > 1:
+            parts.append(ground.optimizer)
+        return ", ".join(parts)
+
+    def notes_of(self, plan: Plan) -> tuple[str, ...]:
+        """What this setting leaves out of the question, and why."""
+        asked = self.spec.variants or ()
+        missing = [variant.name for variant in asked if variant not in plan.variants]
+        if not missing:
+            return ()
+        return (
+            f"{', '.join(missing)}: left out, because Instance Normalization needs positions to average over",
+        )
+
+
+def prepare(spec: Spec) -> Prepared:
+    """Load the data, fill in what the question left open, and try every network on one batch.
+
+    Raises:
+        ArgumentError, UnknownNameError, DataError: the first thing found wrong.
+    """
+    data = load(spec.data, target=spec.target, task=spec.task)
+    if not spec.networks:
+        kinds: Sequence[Network] = (Network(kind="mlp"), Network(kind="cnn"))
+        spec = spec.model_copy(update={"networks": tuple(kinds if data.in_shape is not None else kinds[:1])})
+    measure = find_measure(spec.metric, data.task)
+    split = data.split(0)
+    rows = len(split.train.targets)
+    steps = {size: _steps(spec, size, rows) for size in spec.batch_sizes}
+    plans = []
+    for ground in grounds(spec, steps_of=steps):
+        _check_variants(spec.variants_for(ground.network.kind), ground)
+        plan = Plan(spec, ground, data=data.fingerprint, measure=measure)
+        for variant in plan.variants:
+            _try(ground, variant, spec.initializations, split)
+        plans.append(plan)
+    return Prepared(spec, data, split, measure, tuple(plans))
+
+
+def _steps(spec: Spec, batch_size: int, rows: int) -> int:
+    """Steps of a training; a batch larger than the training part has no step."""
+    if batch_size > rows:
+        raise ArgumentError(
+            explain(
+                "compare",
+                "a batch must not be larger than the training part",
+                f"--batch-size {batch_size} and {rows:,} training rows",
+                f"use --batch-size {max(1, min(64, rows // 2))}",
+            )
+        )
+    if spec.epochs is None:
+        return spec.steps or DEFAULT_STEPS
+    return max(1, round(spec.epochs * (rows // batch_size)))
+
+
+def _check_variants(variants: Sequence[Variant], ground: Ground) -> None:
+    if not variants:
+        raise ArgumentError(
+            explain(
+                "compare",
+                f"at least one variant must fit the {ground.network.kind}",
+                "none: Instance Normalization needs positions, and this network has none",
+                "add --norm layer, or use --network cnn on images",
+            )
+        )
+    for variant in variants:
+        if ground.batch_size == 1 and variant.norm == "batch":
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    "Batch Normalization needs at least two rows a batch",
+                    "--batch-size 1",
+                    "use --norm group, which does not look at the batch, or a larger batch",
+                )
+            )
+
+
+def _try(ground: Ground, variant: Variant, initializations: Sequence[Initialization], split: Split) -> None:
+    """Build the network, draw its weights and run one batch, so that what cannot work is told at once."""
+    batch = split.train.inputs[: min(ground.batch_size, INITIAL_ROWS)]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model = build(ground.network, variant, split.in_shape, split.out_features)
+        for initialization in initializations:
+            initialize(
+                model,
+                variant,
+                ground.network,
+                initialization,
+                seed=0,
+                batch=split.train.inputs[:INITIAL_ROWS],
+            )
+        model(batch)

@@ -1,0 +1,117 @@
+"""Independent tasks side by side in worker processes, one thread each.
+
+Workers are spawned: forking after a parallel region hangs. A worker ends with its parent, however that ends, so a
+killed run leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from normwise.compare.executors.task import Done, Task
+from normwise.errors import NormwiseError, explain
+
+_context: Any = None
+
+
+class WorkerDiedError(NormwiseError, RuntimeError):
+    """A worker process died twice at the same task, most often for want of memory."""
+
+
+class Processes:
+    """A pool of worker processes that outlives a batch of tasks; use as a context manager."""
+
+    def __init__(self, workers: int, context: Any) -> None:
+        self._workers, self._context = workers, context
+        self._pool = self._start()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            self._workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_enter,
+            initargs=(self._context,),
+        )
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        # Workers in the middle of a task are stopped: what they would give is not waited for.
+        processes = list((self._pool._processes or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError, OSError):
+                process.terminate()
+
+    def run(self, tasks: Sequence[Task]) -> Generator[Done]:
+        """Run the tasks and yield each as it ends; at most two tasks a worker are handed out ahead.
+
+        Raises:
+            WorkerDiedError: a worker died, and died again when its tasks were tried once more.
+        """
+        retried = False
+        remaining = list(tasks)
+        while remaining:
+            try:
+                for done in self._run_once(remaining):
+                    remaining.remove(done.task)
+                    yield done
+            except BrokenProcessPool:
+                if retried:
+                    raise WorkerDiedError(
+                        explain(
+                            "compare",
+                            "worker processes must survive their trials",
+                            "a worker that was killed twice, most often for want of memory",
+                            "use --workers 1 or smaller networks; finished trials are kept",
+                        )
+                    ) from None
+                retried = True
+                self._pool = self._start()
+
+    def _run_once(self, tasks: Sequence[Task]) -> Generator[Done]:
+        waiting = iter(tasks)
+        running: dict[Future[Any], Task] = {}
+        for task in tasks[: 2 * self._workers]:
+            next(waiting)
+            running[self._pool.submit(_call, task)] = task
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                task = running.pop(future)
+                record = future.result()
+                following = next(waiting, None)
+                if following is not None:
+                    running[self._pool.submit(_call, following)] = following
+                yield Done(task, record)
+
+
+def _enter(context: Any) -> None:
+    """Make a worker: one thread, no interrupts of its own, no life after its parent."""
+    global _context
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _context = context
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _call(task: Task) -> Any:
+    return task.function(*task.arguments, _context)

@@ -1,0 +1,243 @@
+"""What to train next, given what has been trained: the scan, then the fresh seeds.
+
+The plan is a pure function of the question, the data and the records so far, so that an interrupted run goes on by
+asking again. Within a setting it goes::
+
+    scan     variant × learning rate × scan seeds, main initialisation
+    extend   one more learning rate for all variants while some best one sits at the grid's edge, at most twice
+    fresh    variant × fresh seeds at its tuned, its fastest and the baseline's tuned learning rate,
+             and at its tuned one under every other initialisation
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from normwise.compare.measures import Measure
+from normwise.compare.spec import LEARNING_RATES, SCAN_SEED_BASE, Initialization, Network, OptimizerName, Spec
+from normwise.compare.variant import Variant
+from normwise.results import SCHEMA_VERSION, TrialRecord
+
+MOST_EXTENSIONS = 2
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A setting: what all variants that are compared with each other share."""
+
+    network: Network
+    depth: int | None
+    batch_size: int
+    optimizer: OptimizerName
+    steps: int
+
+    @property
+    def name(self) -> str:
+        """Unique within a run: the kind of network, and whatever else was asked in several values."""
+        depth = "" if self.depth is None else f", depth {self.depth}"
+        return f"{self.network.kind}{depth}, batch {self.batch_size}, {self.optimizer}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: everything that determines its numbers."""
+
+    data: str  # fingerprint
+    metric: str
+    ground: Ground
+    variant: Variant
+    initialization: Initialization
+    lr: float
+    seed: int
+    key: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _hash(self.identity()))
+
+    def identity(self) -> dict[str, object]:
+        """Plain values of everything that determines the numbers."""
+        ground = asdict(self.ground) | {"network": self.ground.network.model_dump(mode="json")}
+        return {
+            "data": self.data,
+            "metric": self.metric,
+            "ground": ground,
+            "variant": self.variant.model_dump(mode="json"),
+            "initialization": self.initialization.model_dump(mode="json"),
+            "lr": self.lr,
+            "seed": self.seed,
+        }
+
+
+def _hash(identity: Mapping[str, object]) -> str:
+    text = json.dumps([identity, SCHEMA_VERSION], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _round(lr: float) -> float:
+    """0.1 rather than 0.10000000000000002: learning rates are read by people."""
+    return float(f"{lr:.6g}")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the scan of one setting decided, from validation alone."""
+
+    grid: tuple[float, ...]
+    extended: bool
+    tuned: Mapping[str, float]  # by variant name
+    fastest: Mapping[str, float | None]
+    at_edge: Mapping[str, bool]
+    target: float | None
+    target_reason: str
+
+
+def grounds(spec: Spec, *, steps_of: Mapping[int, int]) -> tuple[Ground, ...]:
+    """Every setting of the question; `steps_of` gives the number of steps for each batch size."""
+    return tuple(
+        Ground(network.at_depth(depth), depth, batch, optimizer, steps_of[batch])
+        for network, depth, batch, optimizer in itertools.product(
+            spec.networks, spec.depths or (None,), spec.batch_sizes, spec.optimizers
+        )
+    )
+
+
+class Plan:
+    """The trials of one setting, in the order in which they become known."""
+
+    def __init__(self, spec: Spec, ground: Ground, *, data: str, measure: Measure) -> None:
+        self.spec, self.ground, self._data, self._measure = spec, ground, data, measure
+        self.variants = spec.variants_for(ground.network.kind)
+        self.baseline = spec.baseline_for(ground.network.kind)
+        self.scan_seeds = tuple(SCAN_SEED_BASE + i for i in range(spec.scan_seeds))
+        self.seeds = tuple(range(spec.seeds))
+
+    def trial(
+        self, variant: Variant, lr: float, seed: int, initialization: Initialization | None = None
+    ) -> Trial:
+        """The trial of this setting with those values."""
+        return Trial(
+            self._data,
+            self._measure.name,
+            self.ground,
+            variant,
+            initialization or self.spec.initializations[0],
+            lr,
+            seed,
+        )
+
+    def scan(self, grid: Iterable[float]) -> list[Trial]:
+        """The trials that learning rates are chosen on."""
+        return [
+            self.trial(v, lr, seed) for v, lr, seed in itertools.product(self.variants, grid, self.scan_seeds)
+        ]
+
+    def grid(self, records: Mapping[str, TrialRecord]) -> tuple[tuple[float, ...], bool]:
+        """The learning rates so far, and whether the scan of them asks for no further one.
+
+        Extended by one point at the grid's own ratio, for all variants, while some variant's best learning rate is the first or the last one
+        (Choi et al. 2019: a best value at the edge of its range says that the range was wrong).
+        """
+        grid = self.spec.lrs or LEARNING_RATES[self.ground.optimizer]
+        for _ in range(MOST_EXTENSIONS if len(grid) > 1 else 0):
+            if any(trial.key not in records for trial in self.scan(grid)):
+                return grid, False
+            best = [self._best(variant, grid, records) for variant in self.variants]
+            if grid[-1] in best:
+                grid = (*grid, _round(grid[-1] * grid[-1] / grid[-2]))
+            elif grid[0] in best:
+                grid = (_round(grid[0] * grid[0] / grid[1]), *grid)
+            else:
+                break
+        return grid, all(trial.key in records for trial in self.scan(grid))
+
+    def tune(self, records: Mapping[str, TrialRecord]) -> Tuning | None:
+        """What the scan decided; None while it is not finished."""
+        grid, finished = self.grid(records)
+        if not finished:
+            return None
+        tuned = {variant.name: self._best(variant, grid, records) for variant in self.variants}
+        target, reason = self._target(tuned, records)
+        fastest = {variant.name: self._fastest(variant, grid, target, records) for variant in self.variants}
+        edges = {name: len(grid) > 1 and lr in (grid[0], grid[-1]) for name, lr in tuned.items()}
+        first = self.spec.lrs or LEARNING_RATES[self.ground.optimizer]
+        return Tuning(grid, grid != first, tuned, fastest, edges, target, reason)
+
+    def fresh(self, tuning: Tuning) -> list[Trial]:
+        """The trials that the answer rests on, each once."""
+        trials: dict[str, Trial] = {}
+        for variant, seed in itertools.product(self.variants, self.seeds):
+            rates = (tuning.tuned[variant.name], tuning.tuned[self.baseline], tuning.fastest[variant.name])
+            for lr in dict.fromkeys(rate for rate in rates if rate is not None):
+                trial = self.trial(variant, lr, seed)
+                trials.setdefault(trial.key, trial)
+            for initialization in self.spec.initializations[1:]:
+                trial = self.trial(variant, tuning.tuned[variant.name], seed, initialization)
+                trials.setdefault(trial.key, trial)
+        return list(trials.values())
+
+    def next(self, records: Mapping[str, TrialRecord]) -> list[Trial]:
+        """The trials that are known to be needed and not recorded yet; empty when the setting is finished."""
+        tuning = self.tune(records)
+        wanted = self.scan(self.grid(records)[0]) if tuning is None else self.fresh(tuning)
+        return [trial for trial in wanted if trial.key not in records]
+
+    def scan_values(
+        self, variant: Variant, lr: float, records: Mapping[str, TrialRecord]
+    ) -> list[float | None]:
+        """Final validation metric of each scan seed; None where the trial diverged or failed."""
+        return [
+            self._measure.final(records.get(self.trial(variant, lr, s).key), "validation")
+            for s in self.scan_seeds
+        ]
+
+    def _best(self, variant: Variant, grid: tuple[float, ...], records: Mapping[str, TrialRecord]) -> float:
+        """The learning rate with the best median final validation metric; a diverged seed counts as the worst."""
+
+        def score(lr: float) -> float:
+            values = self.scan_values(variant, lr, records)
+            return statistics.median(-math.inf if v is None else self._measure.sign * v for v in values)
+
+        # Of equals the middle one: an edge must win outright.
+        middle = (len(grid) - 1) / 2
+        return max(grid, key=lambda lr: (score(lr), -abs(grid.index(lr) - middle)))
+
+    def _target(
+        self, tuned: Mapping[str, float], records: Mapping[str, TrialRecord]
+    ) -> tuple[float | None, str]:
+        """The validation level that "faster" is measured to: asked for, or what the tuned baseline surely reaches."""
+        if self.spec.goal is not None:
+            return self.spec.goal, "asked for"
+        baseline = next(v for v in self.variants if v.name == self.baseline)
+        values = self.scan_values(baseline, tuned[self.baseline], records)
+        finite = [v for v in values if v is not None]
+        if not finite:
+            return None, f"no run of the baseline {self.baseline!r} finished in the scan"
+        worst = min(finite, key=lambda v: self._measure.sign * v)
+        return worst, (
+            f"what the slowest of {len(values)} scan seeds of {self.baseline!r} reached at its tuned learning rate"
+        )
+
+    def _fastest(
+        self,
+        variant: Variant,
+        grid: tuple[float, ...],
+        target: float | None,
+        records: Mapping[str, TrialRecord],
+    ) -> float | None:
+        """The learning rate with the fewest median steps to the target in the scan; None if most seeds miss it."""
+        if target is None:
+            return None
+
+        def steps(lr: float) -> float:
+            found = (records.get(self.trial(variant, lr, seed).key) for seed in self.scan_seeds)
+            times = [None if record is None else self._measure.steps_to(record, target) for record in found]
+            return statistics.median(math.inf if t is None else t for t in times)
+
+        best = min(grid, key=steps)
+        return None if math.isinf(steps(best)) else best

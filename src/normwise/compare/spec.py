@@ -1,0 +1,230 @@
+"""The question: everything that determines a comparison, validated and frozen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from normwise.compare.variant import NORMS, Variant, product
+from normwise.errors import ArgumentError, explain, unknown_name
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+NetworkKind = Literal["mlp", "cnn"]
+
+SCAN_SEED_BASE = 1_000_000
+"""Seeds of the learning-rate scan start here, so that they are never among the fresh ones."""
+
+LEARNING_RATES: dict[str, tuple[float, ...]] = {
+    "sgd": (0.01, 0.1, 1.0),
+    "adam": (0.0001, 0.001, 0.01, 0.1),
+    "adamw": (0.0001, 0.001, 0.01, 0.1),
+}
+
+OPTIONS = {
+    "lrs": "--lr",
+    "batch_sizes": "--batch-size",
+    "depths": "--depth",
+    "optimizers": "--optimizer",
+    "initializations": "--init",
+    "networks": "--network",
+    "variants": "--norm and its companions",
+}
+"""Fields whose option on the command line has another name."""
+
+ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid")
+SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Network(_Frozen):
+    """The network that every variant shares.
+
+    Attributes:
+        kind: "mlp" or "cnn".
+        widths: hidden widths of the multilayer perceptron.
+        channels: channels of the convolutional blocks.
+        head: hidden widths between the convolutions and the output.
+        activation: relu, leaky_relu, gelu, silu, tanh or sigmoid.
+        residual: add each convolutional block's input to its output where shapes allow.
+        reduce: how the cnn goes from positions to features, "average" or "flatten".
+    """
+
+    kind: NetworkKind
+    widths: tuple[int, ...] = (64, 64, 64, 64)
+    channels: tuple[int, ...] = (16, 16, 32)
+    head: tuple[int, ...] = (32,)
+    activation: str = "relu"
+    residual: bool = False
+    reduce: Literal["average", "flatten"] = "average"
+
+    @field_validator("widths", "channels", "head")
+    @classmethod
+    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(width < 1 for width in value):
+            raise ValueError("widths must be at least 1")
+        return value
+
+    @field_validator("activation")
+    @classmethod
+    def _known_activation(cls, value: str) -> str:
+        if value not in ACTIVATIONS:
+            raise unknown_name("compare", "activation", value, ACTIVATIONS)
+        return value
+
+    def at_depth(self, depth: int | None) -> Network:
+        """The same network with `depth` hidden layers (or convolutional blocks), the last width repeated."""
+        if depth is None:
+            return self
+        field = "widths" if self.kind == "mlp" else "channels"
+        sizes = getattr(self, field) or (64,)
+        return self.model_copy(update={field: (sizes + (sizes[-1],) * depth)[:depth]})
+
+
+class Initialization(_Frozen):
+    """A scheme and a factor on its standard deviation."""
+
+    scheme: str = "he"
+    scale: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+
+    @field_validator("scheme")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value not in SCHEMES:
+            raise unknown_name("compare", "initialization", value, SCHEMES)
+        return value
+
+    @property
+    def name(self) -> str:
+        """The scheme and its factor.
+
+        >>> Initialization(scheme="he", scale=0.1).name
+        'he ×0.1'
+        """
+        return f"{self.scheme} ×{self.scale:g}"
+
+
+class Spec(_Frozen):
+    """The whole question.
+
+    Attributes:
+        data: name or path of the data.
+        target, task: as `normwise.data.load` takes them.
+        networks: compared separately, never with each other.
+        variants: None takes every normalization that fits the network.
+        baseline: name of the variant the others are held against; None takes the first.
+        initializations: the first is the main one; the others show the sensitivity to it.
+        lrs: the grid of the scan, at least one; None takes decades that fit the optimizer.
+        batch_sizes, depths, optimizers: each combination is a setting of its own; no depth takes the network as it is.
+        steps, epochs: length of a training; at most one of the two.
+        seeds: number of fresh seeds that the answer rests on.
+        scan_seeds: number of other seeds that learning rates are chosen on.
+        metric: None takes accuracy or rmse.
+        goal: the validation metric that "faster" is measured to; None takes the level that the baseline reaches.
+        margin: differences within ± margin count as none; None takes half a percentage point or 1 % of the error.
+        probe: measure gradient growth of a wide deep network against theory beside the trainings.
+    """
+
+    data: str = "digits"
+    target: str | None = None
+    task: Literal["classification", "regression"] | None = None
+    networks: tuple[Network, ...] = ()
+    variants: tuple[Variant, ...] | None = None
+    baseline: str | None = None
+    initializations: tuple[Initialization, ...] = (Initialization(), Initialization(scale=0.1))
+    lrs: tuple[float, ...] | None = None
+    batch_sizes: tuple[int, ...] = (64,)
+    depths: tuple[int, ...] = ()
+    optimizers: tuple[OptimizerName, ...] = ("sgd",)
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    seeds: int = Field(5, ge=1, le=10_000)
+    scan_seeds: int = Field(3, ge=1, le=1000)
+    metric: str | None = None
+    goal: float | None = None
+    margin: float | None = Field(None, gt=0)
+    probe: bool = True
+
+    @field_validator("lrs")
+    @classmethod
+    def _rates(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is None:
+            return None
+        if not value or not all(0 < lr < float("inf") for lr in value):
+            raise ValueError("every learning rate must be positive and finite")
+        return tuple(sorted(set(value)))
+
+    @field_validator("batch_sizes", "depths")
+    @classmethod
+    def _counts(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(count < 1 for count in value):
+            raise ValueError("every batch size and depth must be at least 1")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("initializations", "batch_sizes", "optimizers")
+    @classmethod
+    def _some(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not value:
+            raise ValueError("there must be at least one")
+        return tuple(dict.fromkeys(value))
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Spec:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("give `steps` or `epochs`, not both")
+        return self
+
+    def variants_for(self, kind: NetworkKind) -> tuple[Variant, ...]:
+        """The variants compared on a network of that kind; without positions there is no Instance normalization."""
+        if self.variants is None:
+            return product(norms=[norm for norm in NORMS if _fits(norm, kind)])
+        return tuple(variant for variant in self.variants if _fits(variant.norm, kind))
+
+    def baseline_for(self, kind: NetworkKind) -> str:
+        """The name of the variant that the others are held against."""
+        names = [variant.name for variant in self.variants_for(kind)]
+        if self.baseline is None:
+            return "none" if "none" in names else names[0]
+        if self.baseline not in names:
+            raise unknown_name("compare", "baseline", self.baseline, names)
+        return self.baseline
+
+    def identity(self, fingerprint: str) -> str:
+        """A hash of the question without its number of seeds: runs of one identity extend each other."""
+        question = self.model_dump(mode="json", exclude={"seeds"})
+        text = json.dumps([question, fingerprint], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _fits(norm: str, kind: NetworkKind) -> bool:
+    """Instance Normalization averages over positions, and a multilayer perceptron has none."""
+    return not (kind == "mlp" and norm == "instance")
+
+
+def make_spec(fields: dict[str, Any]) -> Spec:
+    """Validate plain values into a Spec.
+
+    Raises:
+        ArgumentError: a field is unknown or has a value that cannot be; one line for the first of them.
+    """
+    try:
+        return Spec.model_validate(fields)
+    except ValidationError as error:
+        raise ArgumentError(first_problem(error, known=Spec.model_fields)) from None
+
+
+def first_problem(error: ValidationError, *, known: Any) -> str:
+    """One line for the first thing that a validation found wrong."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the options"
+    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
+        return str(unknown_name("compare", "option", where, known))
+    option = OPTIONS.get(where.split(".")[0])
+    where = f"{where}` (`{option}" if option else where
+    must = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return explain("compare", f"`{where}`{')' if option else ''}: {must}", repr(problem.get("input")))

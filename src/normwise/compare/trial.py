@@ -1,0 +1,200 @@
+"""One training, from a `Trial` to a `TrialRecord`: evaluations and signals at a few steps, outside of the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+
+from normwise.compare.measures import MEASURES, Measure, finite
+from normwise.compare.network import count_parameters
+from normwise.compare.plan import Trial
+from normwise.compare.training import Training
+from normwise.data import Dataset, Part, Split
+from normwise.monitor import SignalProbe, preserved
+from normwise.results import Evaluation, LayerSignals, TrialOutcome, TrialRecord
+
+EVALUATIONS = 24
+SIGNALS = 9
+CURVE_ROWS = 2048
+"""Evaluations on the way read at most so many rows of each part; the last one reads all of them."""
+
+SIGNAL_ROWS = 256
+_CHUNK = 4096
+DIVERGED = 2.0
+"""A final training loss above so many times the loss before training is a divergence, finite or not."""
+
+
+def run_trial(trial: Trial, data: Dataset) -> TrialRecord:
+    """Train and measure; an exception ends up in the record, not in the caller.
+
+    The random state of the caller is left as it was.
+    """
+    started = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            run = _Run(trial, data)
+            run.train()
+            return run.record(time.perf_counter() - started)
+        except Exception as error:  # a trial that raises must not take the other trials with it
+            return TrialRecord(
+                key=trial.key,
+                description=describe_trial(trial),
+                outcome="raised",
+                evaluations=(),
+                signals=(),
+                layers=(),
+                train_mode_loss=None,
+                parameters=0,
+                diverged_at=None,
+                error="".join(traceback.format_exception_only(error)).strip(),
+                wall_seconds=time.perf_counter() - started,
+            )
+
+
+def describe_trial(trial: Trial) -> dict[str, str | float | int]:
+    """What was trained, as flat plain values."""
+    return {
+        "setting": trial.ground.name,
+        "network": trial.ground.network.kind,
+        "variant": trial.variant.name,
+        "initialization": trial.initialization.name,
+        "lr": trial.lr,
+        "batch_size": trial.ground.batch_size,
+        "depth": trial.ground.depth or 0,
+        "optimizer": trial.ground.optimizer,
+        "steps": trial.ground.steps,
+        "seed": trial.seed,
+    }
+
+
+def evaluation_steps(steps: int, count: int = EVALUATIONS) -> list[int]:
+    """Steps at which to evaluate: 0, then geometrically spaced to the last one, so that fast starts are resolved.
+
+    >>> evaluation_steps(100, 6)
+    [0, 2, 5, 14, 37, 100]
+    """
+    points = {round(2 * (steps / 2) ** (i / max(1, count - 2))) for i in range(count - 1)}
+    return sorted({0, steps} | {p for p in points if 0 < p < steps})
+
+
+@lru_cache(maxsize=2)
+def _split(data: Dataset, seed: int) -> Split:
+    return data.split(seed)
+
+
+@dataclass
+class _Clock:
+    """Seconds spent in training steps."""
+
+    total: float = 0.0
+    since: float = 0.0
+
+    def start(self) -> None:
+        self.since = time.perf_counter()
+
+    def stop(self) -> None:
+        self.total += time.perf_counter() - self.since
+
+
+class _Run:
+    """A training with everything that is measured of it."""
+
+    def __init__(self, trial: Trial, data: Dataset) -> None:
+        self.trial = trial
+        self.split = _split(data, trial.seed)
+        self.measure: Measure = MEASURES[trial.metric]
+        self.training = Training(
+            trial.ground, trial.variant, trial.initialization, self.split, lr=trial.lr, seed=trial.seed
+        )
+        self.model, self.loss = self.training.model, self.training.loss
+        batch = _head(self.split.train, SIGNAL_ROWS)
+        self.probe = SignalProbe(self.model, batch.inputs, batch.targets, self.loss)
+        self.clock = _Clock()
+        self.evaluations: list[Evaluation] = []
+        self.signals: list[LayerSignals] = []
+        self.diverged_at: int | None = None
+        torch.manual_seed(trial.seed)  # dropout
+
+    def train(self) -> None:
+        """All steps, or those before the loss stops being finite."""
+        ground = self.trial.ground
+        stops = evaluation_steps(ground.steps)
+        chosen = {round(i * (len(stops) - 1) / (SIGNALS - 1)) for i in range(SIGNALS)}
+        signal_stops = {stops[i] for i in chosen}
+        step = 0
+        for stop in stops:
+            self.model.train()
+            self.clock.start()
+            while step < stop and self.diverged_at is None:
+                step += 1
+                if not math.isfinite(self.training.step()):
+                    self.diverged_at = step
+            self.clock.stop()
+            last = step == ground.steps or self.diverged_at is not None
+            self.evaluations.append(self._evaluate(step, whole=last))
+            if step in signal_stops or last:
+                self.signals.append(self.probe.measure(step))
+            if last:
+                break
+
+    def _evaluate(self, step: int, *, whole: bool) -> Evaluation:
+        self.model.eval()
+        values: list[float | None] = []
+        for part in (self.split.train, self.split.validation, self.split.test):
+            values += self._measured(part if whole else _head(part, CURVE_ROWS))
+        return Evaluation(step, self.clock.total, *values)
+
+    def _measured(self, part: Part) -> tuple[float | None, float | None]:
+        """Loss and metric of a part in the model's present mode."""
+        with torch.inference_mode():
+            output = torch.cat([self.model(chunk) for chunk in torch.split(part.inputs, _CHUNK)])
+            loss = float(self.loss(output, part.targets))
+            if not bool(torch.isfinite(output).all()):
+                return finite(loss), None
+            targets = part.targets
+            if targets.is_floating_point():
+                mean, std = self.split.target_mean, self.split.target_std
+                output, targets = output.squeeze(1) * std + mean, targets * std + mean
+            return finite(loss), finite(self.measure.compute(output, targets))
+
+    def _train_mode_loss(self) -> float | None:
+        with preserved(self.model, training=True), torch.inference_mode():
+            # In batches as in training: the statistics of a large batch are not those that training sees.
+            size = self.trial.ground.batch_size
+            part = _head(self.split.train, CURVE_ROWS)
+            usable = len(part.targets) - len(part.targets) % size or len(part.targets)
+            pairs = zip(
+                torch.split(part.inputs[:usable], size), torch.split(part.targets[:usable], size), strict=True
+            )
+            losses = [float(self.loss(self.model(inputs), targets)) for inputs, targets in pairs]
+        return finite(math.fsum(losses) / len(losses))
+
+    def record(self, wall_seconds: float) -> TrialRecord:
+        """Everything measured."""
+        outcome: TrialOutcome = "finished"
+        start, end = self.evaluations[0].train_loss, self.evaluations[-1].train_loss
+        if self.diverged_at is not None or end is None or (start is not None and end > DIVERGED * start):
+            outcome = "diverged"
+        return TrialRecord(
+            key=self.trial.key,
+            description=describe_trial(self.trial),
+            outcome=outcome,
+            evaluations=tuple(self.evaluations),
+            signals=tuple(self.signals),
+            layers=self.probe.layers,
+            train_mode_loss=self._train_mode_loss() if self.diverged_at is None else None,
+            parameters=count_parameters(self.model),
+            diverged_at=self.diverged_at,
+            error=None,
+            wall_seconds=wall_seconds,
+        )
+
+
+def _head(part: Part, rows: int) -> Part:
+    """The first rows of a part; parts are in random order."""
+    return part if len(part.targets) <= rows else Part(part.inputs[:rows], part.targets[:rows])

@@ -1,0 +1,167 @@
+"""What goes on inside a network, layer by layer, measured on one fixed batch in training mode.
+
+A hidden layer is a Linear or convolution together with the activation function that its output reaches next; what
+the activation function receives is the layer's pre-activation, what it returns is the layer's activation. Axes: N
+samples, C channels (units), S positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normwise.monitor.preserve import preserved
+from normwise.results import LayerSignals
+
+WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.LeakyReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.ELU,
+    nn.SELU,
+    nn.Softplus,
+    nn.Mish,
+)
+QUANTILES = (0.15, 0.5, 0.85)
+_MOST_SAMPLES = 4096  # of N·S in a correlation: its error is below .02 then, and its cost bounded
+
+
+class SignalProbe:
+    """Measures `LayerSignals` of a model on a batch; the model is as before after each measurement.
+
+    Args:
+        model: any module whose hidden layers are Linear or convolutions followed by activation modules.
+        inputs, targets: the batch; the same one each time, so that measurements differ by the model alone.
+        loss: loss(output, targets) → scalar.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> probe = SignalProbe(net, torch.randn(16, 4), torch.zeros(16, 2), nn.functional.mse_loss)
+    >>> probe.layers
+    ('0',)
+    >>> len(probe.measure(step=0).gradient_rms)
+    1
+    """
+
+    def __init__(
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        self._model, self._inputs, self._targets, self._loss = model, inputs, targets, loss
+        self._hidden = self._hidden_layers()
+        self.layers: tuple[str, ...] = tuple(name for name, _, _ in self._hidden)
+
+    def _hidden_layers(self) -> list[tuple[str, nn.Module, int]]:
+        """Weighted modules whose output reaches an activation next, with the ordinal of that activation's call."""
+        calls: list[tuple[str, nn.Module]] = []
+
+        def watch(name: str) -> Callable[..., None]:
+            return lambda module, *_: calls.append((name, module))
+
+        handles = [
+            module.register_forward_pre_hook(watch(name))
+            for name, module in self._model.named_modules()
+            if isinstance(module, WEIGHTED + ACTIVATIONS)
+        ]
+        try:
+            with preserved(self._model, training=True), torch.no_grad():
+                self._model(self._inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        hidden = []
+        activations = 0
+        for (name, module), (_, following) in zip(calls, calls[1:], strict=False):
+            activations += isinstance(module, ACTIVATIONS)
+            if isinstance(module, WEIGHTED) and isinstance(following, ACTIVATIONS):
+                hidden.append((name, module, activations))
+        return hidden
+
+    def measure(self, step: int) -> LayerSignals:
+        """One forward and one backward pass outside of training."""
+        calls: list[tuple[Tensor, Tensor]] = []
+
+        def watch(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            calls.append((args[0], output))
+
+        handles = [
+            module.register_forward_hook(watch)
+            for module in self._model.modules()
+            if isinstance(module, ACTIVATIONS)
+        ]
+        try:
+            with preserved(self._model, training=True):
+                torch.manual_seed(0)  # the same dropout masks at every step
+                loss = self._loss(self._model(self._inputs), self._targets)
+        finally:
+            for handle in handles:
+                handle.remove()
+        inputs = [calls[ordinal][0] for _, _, ordinal in self._hidden]
+        weights = [_trained_weight(module) for _, module, _ in self._hidden]
+        gradients = torch.autograd.grad(loss, inputs + weights, allow_unused=True)
+        outputs = [calls[ordinal][1].detach() for _, _, ordinal in self._hidden]
+        with torch.no_grad():
+            rows = [_rows(output) for output in outputs]
+            return LayerSignals(
+                step=step,
+                gradient_rms=tuple(_rms(g) for g in gradients[: len(inputs)]),
+                weight_gradient_rms=tuple(_rms(g) for g in gradients[len(inputs) :]),
+                activation_mean=tuple(_finite(output.mean()) for output in outputs),
+                activation_std=tuple(_finite(output.std(correction=0)) for output in outputs),
+                dead_fraction=tuple(_finite((r == 0).all(dim=0).float().mean()) for r in rows),
+                correlation=tuple(_correlation(r) for r in rows),
+                percentiles=_percentiles(inputs[-1].detach()) if inputs else (None, None, None),
+            )
+
+
+def _trained_weight(module: nn.Module) -> Tensor:
+    """The direction v of a weight-normalized module, else the weight itself."""
+    parametrizations = getattr(module, "parametrizations", None)
+    if parametrizations is not None and "weight" in parametrizations:
+        originals = parametrizations["weight"]
+        return originals.original1 if hasattr(originals, "original1") else originals.original  # type: ignore[no-any-return]
+    return module.weight  # type: ignore[return-value]
+
+
+def _rows(output: Tensor) -> Tensor:
+    """(N, C, *S) → (N·S, C)."""
+    return output.movedim(1, -1).reshape(-1, output.shape[1])
+
+
+def _finite(value: Tensor) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _rms(gradient: Tensor | None) -> float | None:
+    return None if gradient is None else _finite(gradient.square().mean().sqrt())
+
+
+def _correlation(rows: Tensor) -> float | None:
+    """Mean absolute Pearson correlation between different channels; constant channels are left out."""
+    if len(rows) > _MOST_SAMPLES:
+        rows = rows[:: len(rows) // _MOST_SAMPLES + 1]
+    centred = rows - rows.mean(dim=0)
+    norms = centred.norm(dim=0)
+    alive = norms > 1e-6 * rows.abs().amax(dim=0).clamp_min(1e-30) * len(rows) ** 0.5
+    count = int(alive.sum())
+    if count < 2:
+        return None
+    unit = centred[:, alive] / norms[alive]
+    matrix = (unit.T @ unit).abs_()
+    return _finite((matrix.sum() - matrix.diagonal().sum()) / (count * (count - 1)))
+
+
+def _percentiles(pre_activation: Tensor) -> tuple[float | None, float | None, float | None]:
+    """Percentiles over N (and S) of the first unit: the paper's "typical" unit, chosen before looking."""
+    values = pre_activation[:, 0].reshape(-1)
+    if len(values) > _MOST_SAMPLES:
+        values = values[:: len(values) // _MOST_SAMPLES + 1]
+    low, middle, high = (_finite(q) for q in torch.quantile(values, values.new_tensor(QUANTILES)))
+    return low, middle, high
