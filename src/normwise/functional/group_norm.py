@@ -1,0 +1,52 @@
+"""Group normalization."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from normwise.errors import ArgumentError, explain
+from normwise.geometry import Geometry
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalize each group of channels by its mean and variance over the group and all positions, sample by sample.
+
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ².
+
+    Args:
+        input: (N, C, *).
+        num_groups: a divisor of C.
+        weight: (C,) or None for 1.
+        bias: (C,) or None for 0.
+        eps: added to the variance, under the root.
+
+    Returns:
+        The input's shape, dtype and layout. Statistics are float32, float64 for float64 input.
+
+    Raises:
+        ArgumentError: (a ValueError) C is not divisible, or a batch of one sample has one value a group.
+
+    Source: Wu & He 2018, equations 1 to 7.
+
+    >>> import torch
+    >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=1e-12)
+    tensor([[-1.,  1., -1.,  1.]])
+    """
+    geometry = Geometry.group(input.shape, num_groups)
+    if geometry.count == 1 and geometry.samples == 1:
+        raise ArgumentError(
+            explain(
+                "GroupNorm",
+                "Expected more than 1 value per channel when training",
+                f"input size {tuple(input.shape)} and {num_groups} groups",
+                "use fewer groups",
+            )
+        )
+    return torch.group_norm(input, num_groups, weight, bias, eps, torch.backends.cudnn.enabled)

@@ -1,0 +1,33 @@
+"""Weight normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from normwise.kernels import aten
+
+
+def weight_norm(gain: Tensor, direction: Tensor, axes: Sequence[int]) -> Tensor:
+    """A weight from its length and its direction.
+
+    ``w = gain · v / ‖v‖``, the norm over `axes`. Where ``‖v‖ = 0`` the length is taken as 1: the weight is 0 and the
+    gradients are finite (torch's own give NaN).
+
+    Args:
+        gain: broadcasts against the direction, size 1 on `axes`.
+        direction: the tensor v.
+        axes: the axes over which the norm is taken.
+
+    Returns:
+        The shape and dtype of the direction.
+
+    Source: Salimans & Kingma 2016, equation 2.
+
+    >>> import torch
+    >>> weight_norm(torch.tensor([[10.0], [1.0]]), torch.tensor([[3.0, 4.0], [0.0, 0.0]]), (1,))
+    tensor([[6., 8.],
+            [0., 0.]])
+    """
+    return aten.weight_norm(gain, direction, tuple(axes))

@@ -1,0 +1,20 @@
+"""Torch's fused operators under normwise's options: every device, every transform, compile and export.
+
+Nothing is validated here; `normwise.functional` does that once.
+"""
+
+from normwise.kernels.aten.activation import ACTIVATIONS
+from normwise.kernels.aten.batch_norm import batch_norm
+from normwise.kernels.aten.instance_norm import instance_norm
+from normwise.kernels.aten.layer_norm import layer_norm_over_channels
+from normwise.kernels.aten.rms_norm import rms_norm_over_channels
+from normwise.kernels.aten.weight_norm import weight_norm
+
+__all__ = [
+    "ACTIVATIONS",
+    "batch_norm",
+    "instance_norm",
+    "layer_norm_over_channels",
+    "rms_norm_over_channels",
+    "weight_norm",
+]

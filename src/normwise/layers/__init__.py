@@ -1,0 +1,40 @@
+"""Normalization and dropout layers.
+
+The torch-named classes subclass torch's and mean exactly what torch's mean.
+"""
+
+from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from normwise.layers.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from normwise.layers.group_norm import GroupNorm
+from normwise.layers.initialize_weight_norm import initialize_weight_norm_
+from normwise.layers.instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from normwise.layers.layer_norm import LayerNorm, LayerNorm1d, LayerNorm2d, LayerNorm3d
+from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
+from normwise.layers.weight_norm import WeightNorm, remove_weight_norm, weight_norm
+
+__all__ = [
+    "AlphaDropout",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
+    "LayerNorm1d",
+    "LayerNorm2d",
+    "LayerNorm3d",
+    "RMSNorm",
+    "RMSNorm1d",
+    "RMSNorm2d",
+    "RMSNorm3d",
+    "WeightNorm",
+    "initialize_weight_norm_",
+    "remove_weight_norm",
+    "weight_norm",
+]

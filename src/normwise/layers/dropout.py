@@ -1,0 +1,83 @@
+"""Dropout of elements and of whole channels: torch's classes, with a message that says who."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from normwise.errors import ArgumentError, explain
+
+
+class _CheckedRate(nn.modules.dropout._DropoutNd):
+    """Checks the rate before torch does, with the layer's name and a hint; the forward pass is torch's."""
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        check_rate(type(self).__name__, "p", p)
+        super().__init__(p, inplace)
+
+
+def check_rate(who: str, name: str, rate: float) -> None:
+    """Raise unless the rate is a probability."""
+    if not 0.0 <= rate <= 1.0:
+        raise ArgumentError(
+            explain(
+                who,
+                f"`{name}`: dropout probability has to be between 0 and 1",
+                f"{rate}",
+                "it is the part of the elements that is dropped, not a percentage",
+            )
+        )
+
+
+class Dropout(_CheckedRate, nn.Dropout):
+    """Zero each element with probability p in training and scale the others by ``1 / (1 − p)``; `torch.nn.Dropout`.
+
+    Raises:
+        ValueError: p is not between 0 and 1.
+
+    Source: Srivastava et al. 2014, in the inverted form.
+
+    >>> import torch
+    >>> Dropout(0.5).eval()(torch.ones(3))
+    tensor([1., 1., 1.])
+    """
+
+
+class Dropout1d(_CheckedRate, nn.Dropout1d):
+    """Zero whole channels of (N, C, L) or (C, L); `torch.nn.Dropout1d`.
+
+    Source: Tompson et al. 2015.
+
+    >>> import torch
+    >>> kept = Dropout1d(0.5)(torch.ones(2, 8, 4)).unique(dim=-1)
+    >>> kept.shape[-1]
+    1
+    """
+
+
+class Dropout2d(_CheckedRate, nn.Dropout2d):
+    """Zero whole channels of (N, C, H, W) or (C, H, W); `torch.nn.Dropout2d`, see `Dropout1d`.
+
+    >>> import torch
+    >>> Dropout2d(1.0)(torch.ones(1, 2, 3, 3)).sum()
+    tensor(0.)
+    """
+
+
+class Dropout3d(_CheckedRate, nn.Dropout3d):
+    """Zero whole channels of (N, C, D, H, W) or (C, D, H, W); `torch.nn.Dropout3d`, see `Dropout1d`.
+
+    >>> import torch
+    >>> Dropout3d(1.0)(torch.ones(1, 2, 3, 3, 3)).sum()
+    tensor(0.)
+    """
+
+
+class AlphaDropout(_CheckedRate, nn.AlphaDropout):
+    """Dropout that keeps mean and variance behind a SELU; `torch.nn.AlphaDropout`.
+
+    Source: Klambauer et al. 2017.
+
+    >>> import torch
+    >>> AlphaDropout(0.5).eval()(torch.ones(2))
+    tensor([1., 1.])
+    """

@@ -1,0 +1,110 @@
+"""The data-dependent initialisation of weight-normalized layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from normwise.errors import ArgumentError, explain
+from normwise.layers.weight_norm import _parametrization
+
+
+@torch.no_grad()
+def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -> tuple[str, ...]:
+    """Set lengths and biases so that each weight-normalized layer answers the batch with mean 0 and variance 1.
+
+    For each layer that `weight_norm` was applied to, in the order in which the forward pass reaches them and on what the
+    already initialised ones before it give: with ``t = v · x / ‖v‖`` over the batch (and positions),
+    ``g = 1 / σ[t]`` and ``b = −μ[t] / σ[t]`` per output unit. A unit that answers all samples alike keeps ``g = 1``; a
+    layer without bias is only scaled. Directions, running statistics, the random state and the training flags stay.
+
+    Args:
+        model: any module; it runs once, in the mode in which it is.
+        batch: the input, or a tuple of positional inputs.
+
+    Returns:
+        The names of the initialised layers, in order.
+
+    Raises:
+        ArgumentError: (a ValueError) a layer sees a single value per output unit, which has no spread.
+
+    Source: Salimans & Kingma 2016, equation 5.
+
+    >>> from normwise.layers import weight_norm
+    >>> layer = weight_norm(nn.Linear(4, 3))
+    >>> initialize_weight_norm_(nn.Sequential(layer), torch.randn(64, 4))
+    ('0',)
+    """
+    done: list[str] = []
+    handles = []
+    for name, module in model.named_modules():
+        if _parametrization(module, "weight") is not None:
+            initialise = _Initialise(name, done)
+            handles.append(module.register_forward_pre_hook(initialise.before, with_kwargs=False))
+            # First among the hooks: what others see is the initialised layer's output.
+            handles.append(module.register_forward_hook(initialise.after, prepend=True))
+    try:
+        with _untouched(model):
+            model(*(batch if isinstance(batch, tuple) else (batch,)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(done)
+
+
+class _Initialise:
+    """Hooks that initialise a layer at its first call."""
+
+    def __init__(self, name: str, done: list[str]) -> None:
+        self.name = name
+        self.done = done
+
+    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if self.name not in self.done:
+            module.parametrizations.weight.original0.fill_(1.0)  # type: ignore[union-attr, operator]
+            if module.bias is not None:
+                module.bias.zero_()  # type: ignore[operator]
+
+    def after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        if self.name in self.done:
+            return None
+        axis = output.dim() - 1 - (len(module.kernel_size) if isinstance(module, _ConvNd) else 0)
+        others = tuple(a for a in range(output.dim()) if a != axis)
+        count = output.numel() // max(output.shape[axis], 1)
+        if count < 2:
+            raise ArgumentError(
+                explain(
+                    "initialize_weight_norm_",
+                    f"layer {self.name!r} must see at least 2 values per output unit",
+                    f"an output of size {tuple(output.shape)}",
+                    "use a larger batch",
+                )
+            )
+        var, mean = torch.var_mean(output, dim=others, correction=0, keepdim=True)
+        deviation = var.sqrt()
+        deviation.masked_fill_(deviation == 0, 1.0)
+        gain = module.parametrizations.weight.original0  # type: ignore[union-attr]
+        gain.copy_(deviation.reciprocal().reshape(gain.shape))  # type: ignore[union-attr, operator, arg-type]
+        self.done.append(self.name)
+        if module.bias is None:
+            return output / deviation
+        module.bias.copy_((-mean / deviation).flatten())  # type: ignore[operator]
+        return (output - mean) / deviation
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """Put buffers and random states back afterwards."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = {p.device.index or 0 for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        try:
+            yield
+        finally:
+            for buffer, kept in buffers:
+                buffer.copy_(kept)

@@ -1,0 +1,157 @@
+"""Weight normalization as a parametrization of a module's weight."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils import parametrize
+
+from normwise import functional
+from normwise.errors import ArgumentError, explain
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class WeightNorm(nn.Module):
+    """The parametrization ``weight = g · v / ‖v‖``, one length g per output unit.
+
+    `parametrizations.weight.original0` is g and `original1` is v, as in torch. A direction of zero length gives a zero
+    weight and finite gradients.
+
+    Args:
+        dim: the axis that keeps a length of its own per index; None takes one length for the whole tensor.
+        groups: for a transposed convolution with groups, whose weight is (C_in, C_out / groups, *): the input axis is split
+            into the groups, and g has the shape (groups, 1, C_out / groups, 1, …).
+
+    >>> layer = weight_norm(nn.Linear(2, 3))
+    >>> layer.parametrizations.weight.original0.shape
+    torch.Size([3, 1])
+    """
+
+    def __init__(self, dim: int | None = 0, groups: int = 1) -> None:
+        super().__init__()
+        self.dim = dim
+        self.groups = groups
+
+    def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
+        """The weight of the given lengths and directions."""
+        split = self._split(direction)
+        return functional.weight_norm(gain, split, self._axes(split)).reshape(direction.shape)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The lengths and directions of a weight."""
+        split = self._split(weight)
+        return torch.linalg.vector_norm(split, dim=self._axes(split), keepdim=True), weight
+
+    def extra_repr(self) -> str:
+        """The axis, and the groups where there are several."""
+        return f"dim={self.dim}" + (f", groups={self.groups}" if self.groups > 1 else "")
+
+    def _split(self, weight: Tensor) -> Tensor:
+        return weight if self.groups == 1 else weight.unflatten(0, (self.groups, -1))
+
+    def _axes(self, split: Tensor) -> tuple[int, ...]:
+        if self.dim is None:
+            return tuple(range(split.dim()))
+        kept = {self.dim % split.dim()} if self.groups == 1 else {0, 2}
+        return tuple(axis for axis in range(split.dim()) if axis not in kept)
+
+
+def weight_norm(
+    module: ModuleT, name: str = "weight", dim: int | Literal["output"] | None = "output"
+) -> ModuleT:
+    """Give a module's weight a length of its own per output unit, in place, and return the module.
+
+    ``w = g · v / ‖v‖``; the weight's value does not change. Unlike torch's, the axis follows the module: 0 for Linear and
+    convolutions, 1 for transposed convolutions (group by group), and a zero vector gives no NaN. Checkpoints of torch's
+    `parametrizations.weight_norm` and of its older `weight_g`, `weight_v` form load where the axis is the same.
+
+    Args:
+        module: Linear, any convolution, or a module of your own with a `dim`.
+        name: the parameter.
+        dim: the axis of output units; "output" finds it; None takes one length for the whole tensor.
+
+    Raises:
+        ArgumentError: (a ValueError) there is no such parameter, it is normalized already, or the axis is not known.
+
+    Source: Salimans & Kingma 2016.
+
+    >>> layer = weight_norm(nn.ConvTranspose2d(4, 6, 3))
+    >>> layer.parametrizations.weight.original0.shape
+    torch.Size([1, 6, 1, 1])
+    """
+    if _parametrization(module, name) is not None:
+        raise ArgumentError(
+            explain("weight_norm", f"`{name}` must not be weight-normalized yet", type(module).__name__)
+        )
+    if not isinstance(getattr(module, name, None), Tensor):
+        raise ArgumentError(
+            explain(
+                "weight_norm",
+                f"the module must have a parameter `{name}`",
+                type(module).__name__,
+                "apply it to each layer of a container",
+            )
+        )
+    groups = 1
+    if dim == "output":
+        dim, groups = _output_axis(module)
+    parametrize.register_parametrization(module, name, WeightNorm(dim, groups), unsafe=True)
+    module._register_load_state_dict_pre_hook(_RenameOldKeys(name))
+    return module
+
+
+def remove_weight_norm(module: ModuleT, name: str = "weight") -> ModuleT:
+    """Put a plain parameter with the present weight in the place of length and direction; return the module.
+
+    Raises:
+        ArgumentError: (a ValueError) the parameter is not weight-normalized.
+
+    >>> layer = remove_weight_norm(weight_norm(nn.Linear(2, 3)))
+    >>> sorted(layer.state_dict())
+    ['bias', 'weight']
+    """
+    if _parametrization(module, name) is None:
+        raise ArgumentError(
+            explain("remove_weight_norm", f"`{name}` must be weight-normalized", type(module).__name__)
+        )
+    parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    return module
+
+
+def _parametrization(module: nn.Module, name: str) -> WeightNorm | None:
+    if not parametrize.is_parametrized(module, name):
+        return None
+    first = module.parametrizations[name][0]  # type: ignore[index, union-attr]
+    return first if isinstance(first, WeightNorm) else None
+
+
+def _output_axis(module: nn.Module) -> tuple[int, int]:
+    if isinstance(module, _ConvTransposeNd):
+        return 1, module.groups
+    if isinstance(module, nn.Linear | _ConvNd):
+        return 0, 1
+    raise ArgumentError(
+        explain(
+            "weight_norm",
+            'dim="output" knows Linear and convolutions',
+            type(module).__name__,
+            "give the axis of output units as `dim`",
+        )
+    )
+
+
+class _RenameOldKeys:
+    """Accept the keys `weight_g` and `weight_v` in a state_dict, as torch's parametrization does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
+        for old, new in (("g", "original0"), ("v", "original1")):
+            value = state_dict.pop(f"{prefix}{self.name}_{old}", None)
+            if value is not None:
+                state_dict[f"{prefix}parametrizations.{self.name}.{new}"] = value
