@@ -98,6 +98,12 @@ def test_many_variants_draw_a_handful_and_tell_the_rest(
     assert set(document.answers[0].scorecard.variants) == set(names) - {"none"}
 
 
+def test_what_a_setting_leaves_out_is_told_in_it(comparison: Comparison) -> None:
+    setting = replace(comparison.settings[0], notes=("instance needs positions, which an MLP has not",))
+    section = build(replace(comparison, settings=(setting,))).sections[0]
+    assert Paragraph("Instance needs positions, which an MLP has not.", "note") in section.blocks
+
+
 def test_errata_carry_measurements(comparison: Comparison) -> None:
     section = next(section for section in build(comparison).sections if section.anchor == "errata")
     items = next(block for block in section.blocks if isinstance(block, ErrataList)).items

@@ -144,7 +144,10 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
         f"{count(len(setting.scan_seeds), 'seed')}; then {count(len(setting.seeds), 'fresh seed')}. "
         f"Baseline: {setting.baseline}. {sentence(setting.target_reason)}"
     )
-    return Section(anchor, display(setting.name), (Paragraph(lead),), (words, training, inside, outcome))
+    notes = tuple(Paragraph(sentence(note), "note") for note in setting.notes)
+    return Section(
+        anchor, display(setting.name), (Paragraph(lead), *notes), (words, training, inside, outcome)
+    )
 
 
 def _drawn(*figures: Figure) -> tuple[Block, ...]:
