@@ -52,6 +52,15 @@ def test_any_width_keeps_the_words(width: int, comparison: Comparison) -> None:
     assert "Converges faster" in " ".join(lines)
 
 
+def test_an_old_encoding_gets_other_signs(comparison: Comparison) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    to_terminal(comparison, Console(file=stream, width=80))
+    stream.flush()
+    text = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert "+ 3.1x" in text
+    assert "x <= 0.70x" in text
+
+
 def test_names_are_not_markup(comparison: Comparison, setting_of: Callable[..., Setting]) -> None:
     setting = setting_of("mlp", ("none", "[red]x[/red]"))
     assert "[red]x[/red]" in printed(replace(comparison, settings=(setting,)), width=120)

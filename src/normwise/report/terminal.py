@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +14,10 @@ from normwise.report.document import Answer, ClaimLine, Document, ScorecardRow, 
 from normwise.report.phrases import PHRASES
 from normwise.results import Comparison
 
+# For terminals whose encoding lacks these signs (a pipe under LANG=C, an old Windows console).
+_ASCII = str.maketrans(
+    {"✓": "+", "✗": "x", "–": "-", "−": "-", "×": "x", "≥": ">=", "≤": "<=", "“": '"', "”": '"', "…": "..."}
+)
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "red", "open": "yellow", "neutral": "blue", "none": "dim"}
 
 
@@ -34,10 +37,10 @@ def to_terminal(
         claims: whether every claim gets its line.
     """
     document = build(source) if isinstance(source, Comparison) else source
-    console.print(Text(document.question, style="bold"))
-    console.print(Text(document.data_line, style="dim"))
+    console.print(_text(document.question, console, "bold"))
+    console.print(_text(document.data_line, console, "dim"))
     for warning in document.warnings:
-        console.print(Text(f"! {warning}", style="bold red"))
+        console.print(_text(f"! {warning}", console, "bold red"))
     lines = document.claim_lines()
     for answer in document.answers:
         console.print()
@@ -47,13 +50,22 @@ def to_terminal(
     if path is not None:
         console.print()
         # A path that is broken over lines cannot be copied.
-        console.print(Text(f"Report: {os.fspath(path)}"), soft_wrap=True)
+        console.print(_text(f"Report: {os.fspath(path)}", console), soft_wrap=True)
+
+
+def _text(content: str, console: Console, style: str = "") -> Text:
+    """Return text that the console can write."""
+    try:
+        content.encode(console.encoding)
+    except UnicodeEncodeError:
+        content = content.translate(_ASCII).encode(console.encoding, "replace").decode(console.encoding)
+    return Text(content, style=style)
 
 
 def _answer(answer: Answer, console: Console) -> None:
-    console.print(Text(answer.name, style="bold underline"))
-    console.print(Text(answer.network, style="dim"))
-    console.print(Text(" ".join(answer.sentences)))
+    console.print(_text(answer.name, console, "bold underline"))
+    console.print(_text(answer.network, console, "dim"))
+    console.print(_text(" ".join(answer.sentences), console))
     card = answer.scorecard
     if not card.variants or not card.rows:
         return
@@ -63,17 +75,17 @@ def _answer(answer: Answer, console: Console) -> None:
     table.add_column("", overflow="fold", min_width=min(12, longest), max_width=max(12, console.width - 68))
     units = [_unit(row) for row in card.rows]
     for row, unit in zip(card.rows, units, strict=True):
-        table.add_column(escape(f"{row.short}\n{unit}"), no_wrap=console.width >= 76)
+        table.add_column(_text(f"{row.short}\n{unit}", console), no_wrap=console.width >= 76)
     for i, variant in enumerate(card.variants):
         cells = []
         for row, unit in zip(card.rows, units, strict=True):
             cell = row.cells[i]
             text = f"{cell.glyph} {cell.number.removesuffix(unit).rstrip() if unit else cell.number}"
-            cells.append(Text(text.strip(), style=_STYLES[cell.tone]))
-        table.add_row(Text(variant), *cells)
-    console.print(Text(f"Against {card.baseline}", style="bold"))
+            cells.append(_text(text.strip(), console, _STYLES[cell.tone]))
+        table.add_row(_text(variant, console), *cells)
+    console.print(_text(f"Against {card.baseline}", console, "bold"))
     console.print(table)
-    console.print(Text("✓ yes  ✗ no  ? undecided  = no difference  – not measured", style="dim"))
+    console.print(_text("✓ yes  ✗ no  ? undecided  = no difference  – not measured", console, "dim"))
 
 
 def _unit(row: ScorecardRow) -> str:
@@ -90,13 +102,12 @@ def _claims(lines: Iterable[ClaimLine], console: Console) -> None:
         if label != heading:
             heading = label
             console.print()
-            console.print(Text(heading, style="bold"))
+            console.print(_text(heading, console, "bold"))
         table = Table.grid(padding=(0, 1, 0, 0))
         table.add_column(width=1)
         table.add_column(min_width=9, max_width=20)
         table.add_column()
         style = _STYLES[line.tone]
-        table.add_row(
-            Text(line.glyph, style=style), Text(line.variant), Text(f"{line.verdict}: {line.brief}")
-        )
+        told = _text(f"{line.verdict}: {line.brief}", console)
+        table.add_row(_text(line.glyph, console, style), _text(line.variant, console), told)
         console.print(table)
