@@ -1,7 +1,7 @@
 """Which elements share a statistic: the one idea under every activation normalization.
 
-Index convention: an input is viewed as (N, C, S): samples, channels, positions. The C channels fall into G groups of
-C / G neighbours, so that statistics are taken over the view (N, G, C / G, S).
+Index convention: an input is viewed as (N, C, S): samples, channels, positions. The C channels fall into G
+groups of C / G neighbours, so that statistics are taken over the view (N, G, C / G, S).
 
 =================  ==========================  ===  =========  ===============
 Layer              what is N, C, S             G    share N    centred
@@ -40,7 +40,8 @@ class Geometry:
         groups: G, the number of groups of channels; a group shares statistics.
         across_samples: all samples share statistics.
         centred: the mean is subtracted.
-        channels_first: channels stand on axis 1 of the input and are to be moved behind the positions, which become samples.
+        channels_first: channels stand on axis 1 of the input and are to be moved behind the positions, which
+            become samples.
 
     >>> Geometry.group((8, 6, 5, 5), groups=3).count
     50

@@ -4,7 +4,7 @@ Gradients are those of torch's operators, of any order, forward and reverse.
 """
 
 from normwise.functional.batch_norm import batch_norm
-from normwise.functional.finish import ACTIVATION_NAMES, finish
+from normwise.functional.finish import ACTIVATION_NAMES, check_finish, check_rate, finish
 from normwise.functional.group_norm import group_norm
 from normwise.functional.instance_norm import instance_norm
 from normwise.functional.layer_norm import layer_norm, layer_norm_over_channels
@@ -14,6 +14,8 @@ from normwise.functional.weight_norm import weight_norm
 __all__ = [
     "ACTIVATION_NAMES",
     "batch_norm",
+    "check_finish",
+    "check_rate",
     "finish",
     "group_norm",
     "instance_norm",

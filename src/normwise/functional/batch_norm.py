@@ -21,9 +21,9 @@ def batch_norm(
 ) -> Tensor:
     """Normalize each channel by its mean and variance over samples and positions.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ². In training μ and σ² are the
-    batch's, and the running statistics move by ``running ← (1 − momentum) · running + momentum · batch``, there
-    with the unbiased variance; otherwise μ and σ² are the running ones.
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ². In training μ and σ² are
+    the batch's, and the running statistics move by ``running ← (1 − momentum) · running + momentum · batch``,
+    there with the unbiased variance; otherwise μ and σ² are the running ones.
 
     Args:
         input: (N, C, *).

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from normwise.errors import unknown_name
+from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.kernels import aten
 
 ACTIVATION_NAMES: tuple[str, ...] = tuple(aten.ACTIVATIONS)
@@ -24,9 +24,9 @@ def finish(
 
     Args:
         input: a normalized tensor of any shape.
-        residual: added before the activation; broadcasts.
+        residual: of the input's shape, added before the activation.
         activation: one of `ACTIVATION_NAMES`; "gelu" is the exact form, "leaky_relu" has the slope 0.01.
-        dropout: probability of an element to be zeroed in training, the others are scaled by ``1 / (1 − dropout)``.
+        dropout: probability of a zero in training; the rest is scaled by ``1 / (1 − dropout)``.
         training: drop elements.
 
     Returns:
@@ -34,16 +34,50 @@ def finish(
 
     Raises:
         UnknownNameError: the activation is not known.
+        ArgumentError: (a ValueError) the residual has another shape.
 
     >>> import torch
     >>> finish(torch.tensor([1.0, -3.0]), residual=torch.tensor([1.0, 1.0]), activation="relu")
     tensor([2., 0.])
     """
     if residual is not None:
+        # A residual that broadcast would repeat samples or change the output's shape unnoticed.
+        if residual.shape != input.shape:
+            raise ArgumentError(
+                explain(
+                    "finish",
+                    "`residual` must have the input's shape",
+                    f"{tuple(residual.shape)} and {tuple(input.shape)}",
+                )
+            )
         input = input + residual
     if activation != "none":
-        known = aten.ACTIVATIONS.get(activation)
-        if known is None:
+        if activation not in aten.ACTIVATIONS:
             raise unknown_name("finish", "activation", activation, ACTIVATION_NAMES)
-        input = known(input)
-    return F.dropout(input, dropout, True) if training and dropout else input
+        input = aten.ACTIVATIONS[activation](input)
+    return torch.dropout(input, dropout, True) if training and dropout else input
+
+
+def check_finish(who: str, activation: str, dropout: float) -> None:
+    """Raise unless the activation is known and the drop rate is a probability.
+
+    Raises:
+        UnknownNameError: the activation is not known.
+        ArgumentError: (a ValueError) the rate is not between 0 and 1.
+    """
+    if activation not in aten.ACTIVATIONS:
+        raise unknown_name(who, "activation", str(activation), ACTIVATION_NAMES)
+    check_rate(who, "dropout", dropout)
+
+
+def check_rate(who: str, name: str, rate: float) -> None:
+    """Raise `ArgumentError`, a ValueError, unless the rate is a probability."""
+    if not 0.0 <= rate <= 1.0:
+        raise ArgumentError(
+            explain(
+                who,
+                f"`{name}`: dropout probability has to be between 0 and 1",
+                f"{rate}",
+                "it is the part of the elements that is dropped",
+            )
+        )

@@ -21,8 +21,8 @@ def instance_norm(
 ) -> Tensor:
     """Normalize each channel of each sample by its mean and variance over positions.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ². Running statistics, if given, move
-    towards the mean over samples of the instances' means and unbiased variances.
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ². Running statistics, if
+    given, move towards the mean over samples of the instances' means and unbiased variances.
 
     Args:
         input: (N, C, *) with at least one axis of positions.
@@ -35,8 +35,8 @@ def instance_norm(
         eps: added to the variance, under the root.
 
     Returns:
-        The input's shape, dtype and layout (torch's own loses channels_last). Statistics are float32, float64 for
-        float64 input.
+        The input's shape, dtype and layout (torch's own loses channels_last). Statistics are float32, float64
+        for float64 input.
 
     Raises:
         ArgumentError: (a ValueError) a single position, or running statistics that are asked for and missing.

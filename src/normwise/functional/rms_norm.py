@@ -22,7 +22,8 @@ def rms_norm(
         input: (*, *normalized_shape).
         normalized_shape: the trailing axes.
         weight: `normalized_shape`, or None for 1.
-        eps: added to the mean square, under the root; None is the machine epsilon of float32 (of float64 for float64).
+        eps: added to the mean square, under the root; None is the machine epsilon of float32 (of float64 for
+            float64).
 
     Returns:
         The input's shape and dtype, contiguous. The mean square is float32, float64 for float64 input.

@@ -12,8 +12,8 @@ from normwise.kernels import aten
 def weight_norm(gain: Tensor, direction: Tensor, axes: Sequence[int]) -> Tensor:
     """A weight from its length and its direction.
 
-    ``w = gain · v / ‖v‖``, the norm over `axes`. Where ``‖v‖ = 0`` the length is taken as 1: the weight is 0 and the
-    gradients are finite (torch's own give NaN).
+    ``w = gain · v / ‖v‖``, the norm over `axes`. Where ``‖v‖ = 0`` the length is taken as 1: the weight is 0
+    and the gradients are finite (torch's own give NaN).
 
     Args:
         gain: broadcasts against the direction, size 1 on `axes`.

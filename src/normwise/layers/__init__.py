@@ -1,15 +1,22 @@
 """Normalization and dropout layers.
 
-The torch-named classes subclass torch's and mean exactly what torch's mean.
+The torch-named classes subclass torch's and mean exactly what torch's mean. The fused ones, `…Act`, add
+residual, activation and dropout in one call under the same state_dict keys; they are not subclasses of
+torch's norms.
 """
 
 from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from normwise.layers.batch_norm_act import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
 from normwise.layers.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from normwise.layers.group_norm import GroupNorm
+from normwise.layers.group_norm_act import GroupNormAct
 from normwise.layers.initialize_weight_norm import initialize_weight_norm_
 from normwise.layers.instance_norm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from normwise.layers.instance_norm_act import InstanceNormAct1d, InstanceNormAct2d, InstanceNormAct3d
 from normwise.layers.layer_norm import LayerNorm, LayerNorm1d, LayerNorm2d, LayerNorm3d
+from normwise.layers.layer_norm_act import LayerNormAct, LayerNormAct1d, LayerNormAct2d, LayerNormAct3d
 from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
+from normwise.layers.rms_norm_act import RMSNormAct, RMSNormAct1d, RMSNormAct2d, RMSNormAct3d
 from normwise.layers.weight_norm import WeightNorm, remove_weight_norm, weight_norm
 
 __all__ = [
@@ -17,22 +24,37 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "BatchNormAct1d",
+    "BatchNormAct2d",
+    "BatchNormAct3d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
     "GroupNorm",
+    "GroupNormAct",
     "InstanceNorm1d",
     "InstanceNorm2d",
     "InstanceNorm3d",
+    "InstanceNormAct1d",
+    "InstanceNormAct2d",
+    "InstanceNormAct3d",
     "LayerNorm",
     "LayerNorm1d",
     "LayerNorm2d",
     "LayerNorm3d",
+    "LayerNormAct",
+    "LayerNormAct1d",
+    "LayerNormAct2d",
+    "LayerNormAct3d",
     "RMSNorm",
     "RMSNorm1d",
     "RMSNorm2d",
     "RMSNorm3d",
+    "RMSNormAct",
+    "RMSNormAct1d",
+    "RMSNormAct2d",
+    "RMSNormAct3d",
     "WeightNorm",
     "initialize_weight_norm_",
     "remove_weight_norm",

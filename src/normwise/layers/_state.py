@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,27 @@ Device = torch.device | str | int | None
 DType = torch.dtype | None
 
 
-class Affine(nn.Module):
+class Normalizer(nn.Module):
+    """A module that normalizes; a class says how, and how its arguments are written."""
+
+    def normalize(self, input: Tensor) -> Tensor:
+        """Normalize the input."""
+        raise NotImplementedError(f"{type(self).__name__} must define `normalize`")
+
+    def describe(self) -> str:
+        """The arguments, as torch writes them."""
+        raise NotImplementedError(f"{type(self).__name__} must define `describe`")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize the input."""
+        return self.normalize(input)
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        return self.describe()
+
+
+class Affine(Normalizer):
     """A module with an optional weight of ones and an optional bias of zeros, under torch's names.
 
     Attributes:
@@ -41,7 +61,7 @@ class Affine(nn.Module):
             nn.init.zeros_(self.bias)
 
 
-class Ranked(nn.Module):
+class Ranked(Normalizer):
     """A module that takes inputs of certain numbers of axes."""
 
     ranks: ClassVar[tuple[int, ...]]
@@ -56,3 +76,68 @@ class Ranked(nn.Module):
                     f"{input.dim()}D input of size {tuple(input.shape)}",
                 )
             )
+
+
+class Tracked(Affine):
+    """Affine state and running statistics, under torch's names.
+
+    Attributes:
+        running_mean: (C,), or None where nothing is tracked.
+        running_var: (C,), or None where nothing is tracked.
+        num_batches_tracked: a counter without dimensions, or None.
+    """
+
+    # Version 2 of torch's state has `num_batches_tracked`; a checkpoint of version 1 loads without it.
+    _version = 2
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        *,
+        affine: bool,
+        bias: bool,
+        track_running_stats: bool,
+        device: Device,
+        dtype: DType,
+    ) -> None:
+        super().__init__((num_features,), affine=affine, bias=bias, device=device, dtype=dtype)
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        tracked: tuple[Tensor | None, ...] = (None, None, None)
+        if track_running_stats:
+            mean = torch.zeros(num_features, device=device, dtype=dtype)
+            tracked = (mean, torch.ones_like(mean), torch.zeros((), device=device, dtype=torch.long))
+        for name, values in zip(("running_mean", "running_var", "num_batches_tracked"), tracked, strict=True):
+            self.register_buffer(name, values)
+
+    def reset_running_stats(self) -> None:
+        """Set the running mean to zero, the variance to one and the counter to zero."""
+        for buffer, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
+            if buffer is not None:
+                buffer.fill_(value)
+
+    def describe(self) -> str:
+        """The arguments, as torch writes them."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *others: Any
+    ) -> None:
+        counter = f"{prefix}num_batches_tracked"
+        old = local_metadata.get("version") is None or local_metadata["version"] < 2
+        if old and self.num_batches_tracked is not None and counter not in state_dict:
+            meta = self.num_batches_tracked.device.type == "meta"
+            state_dict[counter] = torch.zeros((), dtype=torch.long) if meta else self.num_batches_tracked
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)

@@ -2,59 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normwise import functional
 
 
+def batch_norm_of(layer: Any, input: Tensor) -> Tensor:
+    """Normalize by the state of a layer that has the attributes of torch's, fused or not.
+
+    Batch statistics are used in training, and in evaluation where there are no running ones; the running ones
+    move in training if they are tracked, by `momentum`, or so that all batches count alike where that is
+    None.
+    """
+    training, mean, var = layer.training, layer.running_mean, layer.running_var
+    momentum: float | Tensor | None = layer.momentum
+    if not training:
+        training = mean is None and var is None
+    elif not layer.track_running_stats:
+        mean = var = None
+    elif layer.num_batches_tracked is not None:
+        layer.num_batches_tracked.add_(1)
+        if momentum is None:
+            momentum = layer.num_batches_tracked.reciprocal()
+    momentum = 0.0 if momentum is None else momentum
+    return functional.batch_norm(input, mean, var, layer.weight, layer.bias, training, momentum, layer.eps)
+
+
 class _BatchNormForward(_BatchNorm):
-    """The forward pass of the three classes; each takes its state and its check of dimensions from torch's class."""
+    """The forward pass of the three classes; state and check of dimensions are those of torch's class."""
 
     def forward(self, input: Tensor) -> Tensor:
-        self._check_input_dim(input)
+        """Normalize the input."""
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         return batch_norm_of(self, input)
-
-
-def batch_norm_of(layer: nn.Module, input: Tensor) -> Tensor:
-    """Normalize by a layer's state: its training flag decides about statistics, as in torch.
-
-    Batch statistics are used in training, and in evaluation where there are no running ones; the running ones move in
-    training if they are tracked. ``momentum=None`` gives each batch so far the same weight.
-    """
-    training, tracked = layer.training, layer.track_running_stats
-    mean, var = layer.running_mean, layer.running_var
-    momentum: float | Tensor | None = layer.momentum
-    if training and tracked:
-        if layer.num_batches_tracked is not None:
-            layer.num_batches_tracked.add_(1)
-            if momentum is None:
-                momentum = layer.num_batches_tracked.reciprocal()
-    elif training:
-        mean = var = None
-    else:
-        training = mean is None and var is None
-    return functional.batch_norm(
-        input, mean, var, layer.weight, layer.bias, training, 0.0 if momentum is None else momentum, layer.eps
-    )
 
 
 class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
     """Batch normalization of (N, C) or (N, C, L); equal to `torch.nn.BatchNorm1d`.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` per channel, with the biased variance; the running variance is
-    unbiased. Arguments, defaults, state_dict keys and error types are torch's. Unlike torch's, ``momentum=None`` works
-    under `torch.compile`.
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` per channel, with the biased variance; the running
+    variance is unbiased. Arguments, defaults, state_dict keys and error types are torch's. Unlike torch's,
+    ``momentum=None`` works under `torch.compile`.
 
     Raises:
-        ValueError: another number of dimensions, or one value per channel in training.
+        ValueError: another number of axes, or one value per channel in training.
 
     Source: Ioffe & Szegedy 2015.
 
     >>> import torch
-    >>> layer = BatchNorm1d(1)
-    >>> layer(torch.tensor([[1.0], [3.0]])).round(decimals=3).flatten().tolist()
-    [-1.0, 1.0]
+    >>> BatchNorm1d(1)(torch.tensor([[1.0], [3.0]])).detach().round(decimals=3).flatten()
+    tensor([-1.,  1.])
     """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from normwise.errors import ArgumentError, explain
+from normwise.functional import check_rate
 
 
 class _CheckedRate(nn.modules.dropout._DropoutNd):
@@ -15,21 +15,9 @@ class _CheckedRate(nn.modules.dropout._DropoutNd):
         super().__init__(p, inplace)
 
 
-def check_rate(who: str, name: str, rate: float) -> None:
-    """Raise unless the rate is a probability."""
-    if not 0.0 <= rate <= 1.0:
-        raise ArgumentError(
-            explain(
-                who,
-                f"`{name}`: dropout probability has to be between 0 and 1",
-                f"{rate}",
-                "it is the part of the elements that is dropped, not a percentage",
-            )
-        )
-
-
 class Dropout(_CheckedRate, nn.Dropout):
-    """Zero each element with probability p in training and scale the others by ``1 / (1 − p)``; `torch.nn.Dropout`.
+    """Zero each element with probability p in training and scale the others by ``1 / (1 − p)``;
+    `torch.nn.Dropout`.
 
     Raises:
         ValueError: p is not between 0 and 1.

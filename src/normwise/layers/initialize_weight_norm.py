@@ -16,12 +16,14 @@ from normwise.layers.weight_norm import _parametrization
 
 @torch.no_grad()
 def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -> tuple[str, ...]:
-    """Set lengths and biases so that each weight-normalized layer answers the batch with mean 0 and variance 1.
+    """Set lengths and biases so that each weight-normalized layer answers the batch with mean 0 and variance
+    1.
 
-    For each layer that `weight_norm` was applied to, in the order in which the forward pass reaches them and on what the
-    already initialised ones before it give: with ``t = v · x / ‖v‖`` over the batch (and positions),
-    ``g = 1 / σ[t]`` and ``b = −μ[t] / σ[t]`` per output unit. A unit that answers all samples alike keeps ``g = 1``; a
-    layer without bias is only scaled. Directions, running statistics, the random state and the training flags stay.
+    For each layer that `weight_norm` was applied to, in the order in which the forward pass reaches them and
+    on what the already initialised ones before it give: with ``t = v · x / ‖v‖`` over the batch (and
+    positions), ``g = 1 / σ[t]`` and ``b = −μ[t] / σ[t]`` per output unit. A unit that answers all samples
+    alike keeps ``g = 1``; a layer without bias is only scaled. Directions, running statistics, the random
+    state and the training flags stay.
 
     Args:
         model: any module; it runs once, in the mode in which it is.
@@ -42,8 +44,11 @@ def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -
     """
     done: list[str] = []
     handles = []
+    kept: list[tuple[Tensor, Tensor]] = []
     for name, module in model.named_modules():
         if _parametrization(module, "weight") is not None:
+            changed = (module.parametrizations.weight.original0, module.bias)  # type: ignore[union-attr]
+            kept += [(p, p.clone()) for p in changed if isinstance(p, Tensor)]
             initialise = _Initialise(name, done)
             handles.append(module.register_forward_pre_hook(initialise.before, with_kwargs=False))
             # First among the hooks: what others see is the initialised layer's output.
@@ -51,6 +56,10 @@ def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -
     try:
         with _untouched(model):
             model(*(batch if isinstance(batch, tuple) else (batch,)))
+    except BaseException:
+        for parameter, value in kept:
+            parameter.copy_(value)
+        raise
     finally:
         for handle in handles:
             handle.remove()
@@ -64,13 +73,13 @@ class _Initialise:
         self.name = name
         self.done = done
 
-    def before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def before(self, module: Any, args: tuple[Any, ...]) -> None:
         if self.name not in self.done:
-            module.parametrizations.weight.original0.fill_(1.0)  # type: ignore[union-attr, operator]
+            module.parametrizations.weight.original0.fill_(1.0)
             if module.bias is not None:
-                module.bias.zero_()  # type: ignore[operator]
+                module.bias.zero_()
 
-    def after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+    def after(self, module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if self.name in self.done:
             return None
         axis = output.dim() - 1 - (len(module.kernel_size) if isinstance(module, _ConvNd) else 0)
@@ -87,13 +96,14 @@ class _Initialise:
             )
         var, mean = torch.var_mean(output, dim=others, correction=0, keepdim=True)
         deviation = var.sqrt()
-        deviation.masked_fill_(deviation == 0, 1.0)
-        gain = module.parametrizations.weight.original0  # type: ignore[union-attr]
-        gain.copy_(deviation.reciprocal().reshape(gain.shape))  # type: ignore[union-attr, operator, arg-type]
+        # A unit that answers all samples alike has no spread but that of rounding.
+        deviation.masked_fill_(deviation <= torch.finfo(output.dtype).eps * mean.abs(), 1.0)
+        gain = module.parametrizations.weight.original0
+        gain.copy_(deviation.reciprocal().reshape(gain.shape))
         self.done.append(self.name)
         if module.bias is None:
             return output / deviation
-        module.bias.copy_((-mean / deviation).flatten())  # type: ignore[operator]
+        module.bias.copy_((-mean / deviation).flatten())
         return (output - mean) / deviation
 
 

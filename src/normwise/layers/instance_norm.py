@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from normwise import functional
 
 
-class _InstanceNormForward(_InstanceNorm):
-    """The forward pass of the three classes; checks and the unbatched form are torch's."""
+def instance_norm_of(layer: Any, input: Tensor) -> Tensor:
+    """Normalize by the state of a layer that has the attributes of torch's, fused or not.
 
-    def _apply_instance_norm(self, input: Tensor) -> Tensor:
-        return instance_norm_of(self, input)
-
-
-def instance_norm_of(layer: nn.Module, input: Tensor) -> Tensor:
-    """Normalize by a layer's state: by the input's statistics in training or where none are tracked."""
+    The input's own statistics are used in training and where none are tracked.
+    """
     return functional.instance_norm(
         input,
         layer.running_mean,
@@ -29,27 +27,35 @@ def instance_norm_of(layer: nn.Module, input: Tensor) -> Tensor:
     )
 
 
+class _InstanceNormForward(_InstanceNorm):
+    """The operation of the three classes; the checks and the form without samples are those of torch's
+    class."""
+
+    def _apply_instance_norm(self, input: Tensor) -> Tensor:
+        return instance_norm_of(self, input)
+
+
 class InstanceNorm1d(_InstanceNormForward, nn.InstanceNorm1d):
     """Instance normalization of (N, C, L) or (C, L); equal to `torch.nn.InstanceNorm1d`.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` per sample and channel, with the biased variance. Arguments,
-    defaults (no affine map, nothing tracked), state_dict keys and error types are torch's.
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` per sample and channel, with the biased variance.
+    Arguments, defaults (no affine map, nothing tracked), state_dict keys and error types are torch's.
 
     Raises:
-        ValueError: another number of dimensions, or a single position in training.
+        ValueError: another number of axes, or a single position in training.
 
     Source: Ulyanov, Vedaldi & Lempitsky 2016.
 
     >>> import torch
-    >>> InstanceNorm1d(1)(torch.tensor([[[1.0, 3.0]]])).round(decimals=3).flatten().tolist()
-    [-1.0, 1.0]
+    >>> InstanceNorm1d(1)(torch.tensor([[[1.0, 3.0]]])).round(decimals=3).flatten()
+    tensor([-1.,  1.])
     """
 
 
 class InstanceNorm2d(_InstanceNormForward, nn.InstanceNorm2d):
-    """Instance normalization of (N, C, H, W) or (C, H, W); equal to `torch.nn.InstanceNorm2d`, see `InstanceNorm1d`.
+    """Instance normalization of (N, C, H, W) or (C, H, W); equal to `torch.nn.InstanceNorm2d`.
 
-    A channels_last input gives a channels_last output; torch's own is contiguous.
+    See `InstanceNorm1d`. A channels_last input gives a channels_last output; torch's own is contiguous.
 
     >>> import torch
     >>> x = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
@@ -60,6 +66,8 @@ class InstanceNorm2d(_InstanceNormForward, nn.InstanceNorm2d):
 
 class InstanceNorm3d(_InstanceNormForward, nn.InstanceNorm3d):
     """Instance normalization of (N, C, D, H, W) or (C, D, H, W); equal to `torch.nn.InstanceNorm3d`.
+
+    See `InstanceNorm1d`. A channels_last_3d input gives a channels_last_3d output.
 
     >>> import torch
     >>> InstanceNorm3d(3)(torch.randn(2, 3, 2, 4, 4)).shape

@@ -46,14 +46,14 @@ class LayerNormOverChannels(Ranked, Affine):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
 
-    def forward(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor) -> Tensor:
         """Normalize the input."""
         self.check_rank(input)
         return functional.layer_norm_over_channels(
             input, self.weight, self.bias, self.eps, num_channels=self.num_channels
         )
 
-    def extra_repr(self) -> str:
+    def describe(self) -> str:
         """The arguments, as torch writes them."""
         return (
             f"{self.num_channels}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
@@ -64,9 +64,9 @@ class LayerNormOverChannels(Ranked, Affine):
 class LayerNorm1d(LayerNormOverChannels):
     """Layer normalization over the channels of (N, C) or (N, C, L), position by position.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with mean and biased variance over C. Weight and bias are
-    (C,), as those of ``torch.nn.LayerNorm(C)`` after moving the channels last, and so are the state_dict keys.
-    The default `eps` is torch's 1e-5; ConvNeXt uses 1e-6.
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with mean and biased variance over C. Weight and bias
+    are (C,), as those of ``torch.nn.LayerNorm(C)`` after moving the channels last, and so are the state_dict
+    keys. The default `eps` is torch's 1e-5; ConvNeXt uses 1e-6.
 
     Args:
         num_channels: C.

@@ -45,12 +45,12 @@ class RMSNormOverChannels(Ranked, Affine):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
 
-    def forward(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor) -> Tensor:
         """Normalize the input."""
         self.check_rank(input)
         return functional.rms_norm_over_channels(input, self.weight, self.eps, num_channels=self.num_channels)
 
-    def extra_repr(self) -> str:
+    def describe(self) -> str:
         """The arguments, as torch writes them."""
         return f"{self.num_channels}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 

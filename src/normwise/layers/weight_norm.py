@@ -18,13 +18,13 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 class WeightNorm(nn.Module):
     """The parametrization ``weight = g · v / ‖v‖``, one length g per output unit.
 
-    `parametrizations.weight.original0` is g and `original1` is v, as in torch. A direction of zero length gives a zero
-    weight and finite gradients.
+    `parametrizations.weight.original0` is g and `original1` is v, as in torch. A direction of zero length
+    gives a zero weight and finite gradients.
 
     Args:
         dim: the axis that keeps a length of its own per index; None takes one length for the whole tensor.
-        groups: for a transposed convolution with groups, whose weight is (C_in, C_out / groups, *): the input axis is split
-            into the groups, and g has the shape (groups, 1, C_out / groups, 1, …).
+        groups: for a transposed convolution with groups, whose weight is (C_in, C_out / groups, *): the input
+            axis is split into the groups, and g has the shape (groups, 1, C_out / groups, 1, …).
 
     >>> layer = weight_norm(nn.Linear(2, 3))
     >>> layer.parametrizations.weight.original0.shape
@@ -51,7 +51,7 @@ class WeightNorm(nn.Module):
         return f"dim={self.dim}" + (f", groups={self.groups}" if self.groups > 1 else "")
 
     def _split(self, weight: Tensor) -> Tensor:
-        return weight if self.groups == 1 else weight.unflatten(0, (self.groups, -1))
+        return weight if self.groups == 1 else weight.reshape(self.groups, -1, *weight.shape[1:])
 
     def _axes(self, split: Tensor) -> tuple[int, ...]:
         if self.dim is None:
@@ -65,9 +65,10 @@ def weight_norm(
 ) -> ModuleT:
     """Give a module's weight a length of its own per output unit, in place, and return the module.
 
-    ``w = g · v / ‖v‖``; the weight's value does not change. Unlike torch's, the axis follows the module: 0 for Linear and
-    convolutions, 1 for transposed convolutions (group by group), and a zero vector gives no NaN. Checkpoints of torch's
-    `parametrizations.weight_norm` and of its older `weight_g`, `weight_v` form load where the axis is the same.
+    ``w = g · v / ‖v‖``; the weight's value does not change. Unlike torch's, the axis follows the module: 0
+    for Linear and convolutions, 1 for transposed convolutions (group by group), and a zero vector gives no
+    NaN. Checkpoints of torch's `parametrizations.weight_norm` and of its older `weight_g`, `weight_v` form
+    load where the axis is the same.
 
     Args:
         module: Linear, any convolution, or a module of your own with a `dim`.
@@ -75,7 +76,8 @@ def weight_norm(
         dim: the axis of output units; "output" finds it; None takes one length for the whole tensor.
 
     Raises:
-        ArgumentError: (a ValueError) there is no such parameter, it is normalized already, or the axis is not known.
+        ArgumentError: (a ValueError) there is no such parameter, it is normalized already, or the axis is not
+            known.
 
     Source: Salimans & Kingma 2016.
 
@@ -100,7 +102,7 @@ def weight_norm(
     if dim == "output":
         dim, groups = _output_axis(module)
     parametrize.register_parametrization(module, name, WeightNorm(dim, groups), unsafe=True)
-    module._register_load_state_dict_pre_hook(_RenameOldKeys(name))
+    module.register_load_state_dict_pre_hook(_RenameOldKeys(name))  # type: ignore[no-untyped-call]
     return module
 
 
@@ -125,7 +127,7 @@ def remove_weight_norm(module: ModuleT, name: str = "weight") -> ModuleT:
 def _parametrization(module: nn.Module, name: str) -> WeightNorm | None:
     if not parametrize.is_parametrized(module, name):
         return None
-    first = module.parametrizations[name][0]  # type: ignore[index, union-attr]
+    first = module.parametrizations[name][0]  # type: ignore[index]
     return first if isinstance(first, WeightNorm) else None
 
 
@@ -150,7 +152,7 @@ class _RenameOldKeys:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __call__(self, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
+    def __call__(self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
         for old, new in (("g", "original0"), ("v", "original1")):
             value = state_dict.pop(f"{prefix}{self.name}_{old}", None)
             if value is not None:

@@ -18,15 +18,17 @@ def instance_norm(
 ) -> Tensor:
     """Normalize by each instance's statistics or the running ones; see `normwise.functional.instance_norm`.
 
-    `torch.instance_norm` folds samples into channels, which copies a channels_last input into a contiguous one and
-    answers in that layout. Group normalization with as many groups as channels is the same map and keeps the layout.
+    `torch.instance_norm` folds samples into channels, which copies a channels_last input into a contiguous
+    one and answers in that layout. Group normalization with as many groups as channels is the same map and
+    keeps the layout.
     """
     cudnn = torch.backends.cudnn.enabled
     if not use_input_stats:
         return torch.batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps, cudnn)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
-            # From the input, not from group_norm's 1/sqrt(var + eps): recovering a variance far below eps cancels.
+            # From the input, not from group_norm's 1/sqrt(var + eps): recovering a variance far below eps
+            # cancels.
             exact = input.detach().to(running_mean.dtype) if input.dtype.itemsize < 4 else input.detach()
             var, mean = torch.var_mean(exact, dim=tuple(range(2, input.dim())), correction=1)
             running_mean.lerp_(mean.mean(0).to(running_mean.dtype), momentum)

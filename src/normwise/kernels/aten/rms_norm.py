@@ -9,7 +9,8 @@ from torch import Tensor
 def rms_norm_over_channels(input: Tensor, weight: Tensor | None, eps: float | None) -> Tensor:
     """Scale axis 1 of (N, C, *); see `normwise.functional.rms_norm_over_channels`.
 
-    `torch.rms_norm` is a composition on the CPU; its formula along axis 1 needs no transposition and keeps the layout.
+    `torch.rms_norm` is a composition on the CPU; its formula along axis 1 needs no transposition and keeps
+    the layout.
     """
     wide = input if input.dtype == torch.float64 else input.float()
     if eps is None:

@@ -1,0 +1,35 @@
+"""What the fused layers share: residual, activation and dropout after their normalization."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from normwise import functional
+from normwise.layers._state import Normalizer
+
+
+class Fused(Normalizer):
+    """Base of the fused layers.
+
+    Attributes:
+        activation: the name of the activation.
+        dropout: the probability of an element to be zeroed in training.
+    """
+
+    activation: str
+    dropout: float
+
+    def set_finish(self, activation: str, dropout: float) -> None:
+        """Take the activation and the drop rate; wrong ones raise."""
+        functional.check_finish(type(self).__name__, activation, dropout)
+        self.activation = activation
+        self.dropout = dropout
+
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return ``dropout(activation(normalize(input) + residual))``."""
+        normalized = self.normalize(input)
+        return functional.finish(normalized, residual, self.activation, self.dropout, self.training)
+
+    def extra_repr(self) -> str:
+        """What the normalization says, then activation and dropout."""
+        return f"{self.describe()}, activation={self.activation!r}, dropout={self.dropout}"
