@@ -68,8 +68,8 @@ def initialize_(
 
     Raises:
         UnknownNameError: an unknown scheme or activation.
-        ArgumentError: `scale` or `seed` is wrong; the model has no such layer; `batch` is missing for ``lsuv``,
-            or a layer's output does not vary over it (the weights are then already drawn, unscaled).
+        ArgumentError: `scale` or `seed` is wrong; the model has no such layer; ``lsuv`` has no `batch`, or a
+            layer's output does not vary over it (the weights are then already drawn, unscaled).
 
     Source: the file of each scheme names its paper.
 
