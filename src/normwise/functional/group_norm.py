@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
@@ -32,7 +33,8 @@ def group_norm(
         The input's shape, dtype and layout. Statistics are float32, float64 for float64 input.
 
     Raises:
-        ArgumentError: (a ValueError) C is not divisible, or a batch of one sample has one value a group.
+        RuntimeError: no axis of channels, or C is not divisible (torch's own messages).
+        ArgumentError: (a ValueError) a batch of one sample has one value a group.
 
     Source: Wu & He 2018, equations 1 to 7.
 
@@ -40,14 +42,18 @@ def group_norm(
     >>> group_norm(torch.tensor([[1.0, 3.0, 10.0, 30.0]]), 2, eps=1e-12)
     tensor([[-1.,  1., -1.,  1.]])
     """
-    geometry = Geometry.group(input.shape, num_groups)
-    if geometry.count == 1 and geometry.samples == 1:
-        raise ArgumentError(
-            explain(
-                "GroupNorm",
-                "Expected more than 1 value per channel when training",
-                f"input size {tuple(input.shape)} and {num_groups} groups",
-                "use fewer groups",
+    # Cheap first: only an input as small as its groups is looked at closely.
+    if input.dim() < 2:
+        return F.group_norm(input, num_groups)  # refuses, in torch's words
+    if input.numel() <= num_groups:
+        geometry = Geometry.group(input.shape, num_groups)
+        if geometry.count == 1 and geometry.samples == 1:
+            raise ArgumentError(
+                explain(
+                    "GroupNorm",
+                    "Expected more than 1 value per channel when training",
+                    f"input size {tuple(input.shape)} and {num_groups} groups",
+                    "a single value has no variance; use fewer groups",
+                )
             )
-        )
     return torch.group_norm(input, num_groups, weight, bias, eps, torch.backends.cudnn.enabled)

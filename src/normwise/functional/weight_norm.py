@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from normwise.kernels import aten
 
 
-def weight_norm(gain: Tensor, direction: Tensor, axes: Sequence[int]) -> Tensor:
+def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tensor:
     """A weight from its length and its direction.
 
     ``w = gain · v / ‖v‖``, the norm over `axes`. Where ``‖v‖ = 0`` the length is taken as 1: the weight is 0
@@ -30,4 +28,4 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: Sequence[int]) -> Tensor:
     tensor([[6., 8.],
             [0., 0.]])
     """
-    return aten.weight_norm(gain, direction, tuple(axes))
+    return aten.weight_norm(gain, direction, axes)

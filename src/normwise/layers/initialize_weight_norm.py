@@ -47,7 +47,7 @@ def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -
     kept: list[tuple[Tensor, Tensor]] = []
     for name, module in model.named_modules():
         if _parametrization(module, "weight") is not None:
-            changed = (module.parametrizations.weight.original0, module.bias)  # type: ignore[union-attr]
+            changed = (module.parametrizations.weight.original0, module.bias)
             kept += [(p, p.clone()) for p in changed if isinstance(p, Tensor)]
             initialise = _Initialise(name, done)
             handles.append(module.register_forward_pre_hook(initialise.before, with_kwargs=False))

@@ -39,7 +39,8 @@ class WeightNorm(nn.Module):
     def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
         """The weight of the given lengths and directions."""
         split = self._split(direction)
-        return functional.weight_norm(gain, split, self._axes(split)).reshape(direction.shape)
+        weight = functional.weight_norm(gain, split, self._axes(split))
+        return weight if self.groups == 1 else weight.reshape(direction.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The lengths and directions of a weight."""

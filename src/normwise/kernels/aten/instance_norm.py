@@ -25,12 +25,18 @@ def instance_norm(
     cudnn = torch.backends.cudnn.enabled
     if not use_input_stats:
         return torch.batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps, cudnn)
+    if input.numel() == 0:
+        # Nothing to average, and group normalization refuses an input without channels.
+        return torch.batch_norm(input, weight, bias, None, None, True, 0.0, eps, cudnn)
     if running_mean is not None and running_var is not None:
-        with torch.no_grad():
-            # From the input, not from group_norm's 1/sqrt(var + eps): recovering a variance far below eps
-            # cancels.
-            exact = input.detach().to(running_mean.dtype) if input.dtype.itemsize < 4 else input.detach()
-            var, mean = torch.var_mean(exact, dim=tuple(range(2, input.dim())), correction=1)
-            running_mean.lerp_(mean.mean(0).to(running_mean.dtype), momentum)
-            running_var.lerp_(var.mean(0).to(running_var.dtype), momentum)
+        _track(input.detach(), running_mean, running_var, momentum)
     return torch.group_norm(input, input.shape[1], weight, bias, eps, cudnn)
+
+
+@torch.no_grad()
+def _track(input: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float) -> None:
+    # From the input, not from group_norm's 1 / sqrt(var + eps): recovering a variance far below eps cancels.
+    wide = input if input.dtype == torch.float64 else input.float()
+    var, mean = torch.var_mean(wide, dim=tuple(range(2, input.dim())), correction=1)
+    running_mean.lerp_(mean.mean(0).to(running_mean.dtype), momentum)
+    running_var.lerp_(var.mean(0).to(running_var.dtype), momentum)
