@@ -66,7 +66,9 @@ class WeightedLayer:
         if isinstance(self.module, _TRANSPOSED):
             inputs = weight.shape[0] // groups
             matrices = matrices.reshape(groups, outputs, inputs, -1).transpose(1, 2)
-        value = matrices.reshape(weight.shape).to(weight)
+        # A parametrization keeps the strides that it is given, and torch's fused weight norm reads transposed
+        # ones wrongly.
+        value = matrices.reshape(weight.shape).to(weight).contiguous()
         if isinstance(weight, nn.Parameter):
             weight.copy_(value)
         else:
