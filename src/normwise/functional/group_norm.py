@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
 from normwise.geometry import Geometry
@@ -44,7 +43,7 @@ def group_norm(
     """
     # Cheap first: only an input as small as its groups is looked at closely.
     if input.dim() < 2:
-        return F.group_norm(input, num_groups)  # refuses, in torch's words
+        return nn.functional.group_norm(input, num_groups)  # refuses, in torch's words
     if input.numel() <= num_groups:
         geometry = Geometry.group(input.shape, num_groups)
         if geometry.count == 1 and geometry.samples == 1:

@@ -15,8 +15,8 @@ def normalize_backward(
     """Gradients with respect to input, weight and bias, for statistics of the input itself.
 
     With ``x̂ = (x − μ) · r``, ``r = 1 / sqrt(σ² + eps)`` and ``ĝ = g · weight``:
-    ``dx = r · (ĝ − mean(ĝ) − x̂ · mean(ĝ · x̂))``, ``dweight = Σ g · x̂`` and ``dbias = Σ g``; the means are over the
-    elements that share a statistic, and without centring ``mean(ĝ)`` is left out. Float64.
+    ``dx = r · (ĝ − mean(ĝ) − x̂ · mean(ĝ · x̂))``, ``dweight = Σ g · x̂`` and ``dbias = Σ g``; the means are
+    over the elements that share a statistic, and without centring ``mean(ĝ)`` is left out. Float64.
 
     Source: the chain rule in Ioffe & Szegedy 2015, section 3, with its terms collected.
 

@@ -13,7 +13,8 @@ from normwise.geometry import Geometry
 
 def grouped(input: Tensor, geometry: Geometry) -> Tensor:
     """The input in float64 as (n, g, c, s)."""
-    return geometry.view(input).double().unflatten(1, (geometry.groups, -1))
+    x = geometry.view(input).double()
+    return x.reshape(x.shape[0], geometry.groups, x.shape[1] // max(geometry.groups, 1), x.shape[2])
 
 
 def moments(input: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:

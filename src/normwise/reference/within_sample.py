@@ -18,11 +18,11 @@ def within_sample(
 ) -> Tensor:
     """Normalize each sample by its own statistics.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` with the biased variance; without centring μ is 0 and σ² the
-    mean square. Weight and bias hold one value per channel of the geometry; float64.
+    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` with the biased variance; without centring μ is 0 and σ²
+    the mean square. Weight and bias hold one value per channel of the geometry; float64.
 
-    Source: Wu & He 2018, equations 1 to 6, of which instance and layer normalization are cases; Zhang & Sennrich
-    2019, equation 4, without centring.
+    Source: Wu & He 2018, equations 1 to 6, of which instance and layer normalization are cases; without
+    centring Zhang & Sennrich 2019, equation 4.
 
     >>> x = torch.tensor([[1.0, 3.0]])
     >>> within_sample(x, Geometry.layer(x.shape, (2,)), eps=0.0).tolist()

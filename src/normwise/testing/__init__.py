@@ -1,0 +1,11 @@
+"""A contract suite for layers, and the one table of tolerances.
+
+>>> from torch import nn
+>>> check_layer(LayerCase(lambda: nn.Tanh(), shape=(2, 3)), "deepcopy")
+"""
+
+from normwise.testing._case import LayerCase
+from normwise.testing.contract import FEATURES, check_layer
+from normwise.testing.tolerance import ULPS, assert_close
+
+__all__ = ["FEATURES", "ULPS", "LayerCase", "assert_close", "check_layer"]

@@ -1,0 +1,132 @@
+"""Checks of what a layer gives: against its twin, over dtypes, layouts and modes."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from normwise.testing._case import LayerCase, cotangent, randomized, require, run
+from normwise.testing.tolerance import assert_close
+
+_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def twin(case: LayerCase) -> None:
+    """Outputs, gradients and buffers are those of torch's layer, in both modes, over two steps."""
+    if case.twin is None:
+        return
+    for training in (True, False):
+        ours, theirs = case.layer(training=training), randomized(case.twin()).train(training)
+        for seed in (0, 1):
+            mine = _step(ours, case.input(seed=seed))
+            other = _step(theirs, case.input(seed=seed))
+            require(mine.keys() == other.keys(), f"{sorted(mine)} instead of {sorted(other)}")
+            for name, value in other.items():
+                assert_close(mine[name], value, what=f"{name} (training={training}, step {seed})")
+
+
+def _step(layer: nn.Module, input: Tensor) -> dict[str, Tensor]:
+    layer.zero_grad(set_to_none=True)
+    input = input.requires_grad_()
+    output = run(layer, input)
+    result = {"output": output.detach()}
+    if output.requires_grad:
+        output.backward(cotangent(output))  # type: ignore[no-untyped-call]
+    for name, parameter in layer.named_parameters():
+        if parameter.grad is not None:
+            result[f"gradient of {name}"] = parameter.grad
+    for name, buffer in layer.named_buffers():
+        result[f"buffer {name}"] = buffer.clone()
+    if input.grad is not None:
+        result["gradient of input"] = input.grad
+    return result
+
+
+def dtypes(case: LayerCase) -> None:
+    """The output has the input's dtype, and in narrow dtypes the values of float64 on the same numbers."""
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        layer, input = case.layer(dtype), case.input(dtype)
+        wide = copy.deepcopy(layer).double()
+        output = run(layer, input)
+        require(output.dtype == dtype, f"{dtype} gives {output.dtype}")
+        if not _draws(case):
+            assert_close(output, run(wide, input.double()), what=f"output in {dtype}")
+
+
+def _draws(case: LayerCase) -> bool:
+    """Tell whether the layer draws random numbers: those differ between dtypes."""
+    with torch.random.fork_rng(devices=[]):
+        layer = case.layer()
+        torch.manual_seed(0)
+        layer(case.input())
+        after = torch.get_rng_state()
+        torch.manual_seed(0)
+        return not torch.equal(after, torch.get_rng_state())
+
+
+def autocast(case: LayerCase) -> None:
+    """Under autocast the output's dtype is the twin's, and its values are finite."""
+    input = case.input()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = run(case.layer(), input)
+        require(bool(output.isfinite().all()), "values that are not finite")
+        if case.twin is not None:
+            expected = run(randomized(case.twin()), input).dtype
+            require(output.dtype == expected, f"{output.dtype}, the twin gives {expected}")
+
+
+def layout(case: LayerCase) -> None:
+    """Output and gradient have the input's layout, contiguous or channels last, and the same values."""
+    expected = run(case.layer(), case.input())
+    require(expected.is_contiguous(), "contiguous input gives another layout")
+    memory_format = _FORMATS.get(len(case.shape))
+    if memory_format is None:
+        return
+    input = case.input().contiguous(memory_format=memory_format).requires_grad_()
+    output = run(case.layer(), input)
+    require(output.is_contiguous(memory_format=memory_format), f"{memory_format} is lost")
+    if not _draws(case):
+        assert_close(output, expected, what=f"output in {memory_format}")
+    (gradient,) = torch.autograd.grad(
+        output, input, cotangent(output).contiguous(memory_format=memory_format)
+    )
+    require(gradient.is_contiguous(memory_format=memory_format), f"the gradient loses {memory_format}")
+
+
+def empty(case: LayerCase) -> None:
+    """A batch of no samples gives no samples, and leaves finite buffers and gradients."""
+    for training in (True, False):
+        layer = case.layer(training=training)
+        input = torch.empty(0, *case.shape[1:], requires_grad=True)
+        output = run(layer, input)
+        require(output.shape[0] == 0, f"output of shape {tuple(output.shape)}")
+        output.backward(torch.empty_like(output))  # type: ignore[no-untyped-call]
+        for name, value in (*layer.named_buffers(), *((n, p.grad) for n, p in layer.named_parameters())):
+            require(value is None or bool(value.isfinite().all()), f"{name} is not finite")
+
+
+def non_contiguous(case: LayerCase) -> None:
+    """Strides do not matter: a view with gaps and swapped axes gives what its copy gives."""
+    input = case.input()
+    gaps = torch.empty(*(2 * size for size in case.shape)).transpose(0, -1)
+    view = gaps[tuple(slice(None, None, 2) for _ in case.shape)].transpose(0, -1).copy_(input)
+    require(not view.is_contiguous(), "the shape has a single element; give a larger one")
+    if not _draws(case):
+        assert_close(run(case.layer(), view), run(case.layer(), input), what="output of a strided view")
+
+
+def modes(case: LayerCase) -> None:
+    """`eval` is deterministic and moves no buffer; the input stays as it is; the shape is as promised."""
+    for training in (True, False):
+        layer, input = case.layer(training=training), case.input()
+        before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+        output = run(layer, input)
+        require(torch.equal(input, case.input()), "the input is changed")
+        require(case.changes_shape or output.shape == input.shape, f"output of shape {tuple(output.shape)}")
+        if training:
+            continue
+        require(torch.equal(layer(input), output), "evaluation is not deterministic")
+        for name, buffer in layer.named_buffers():
+            require(torch.equal(buffer, before[name]), f"evaluation moves {name}")

@@ -1,0 +1,47 @@
+"""How far results may lie apart: one table, in units in the last place of the dtype."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ULPS: dict[torch.dtype, float] = {
+    torch.float64: 256.0,  # sums of a few thousand terms in another order
+    torch.float32: 64.0,
+    torch.float16: 4.0,  # statistics are float32: only inputs and outputs are rounded
+    torch.bfloat16: 4.0,
+}
+"""Allowed distance by dtype, in ulps of the largest expected magnitude: sums that cancel err like their terms."""
+
+
+def assert_close(actual: Tensor, expected: Tensor, *, what: str = "values", factor: float = 1.0) -> None:
+    """Raise AssertionError unless the two agree within the table of `actual`'s dtype.
+
+    They must have the same shape, and be NaN or infinite in the same places in the same way; integers and
+    booleans must be equal.
+
+    Args:
+        actual: the result in question.
+        expected: the trusted one, of any dtype.
+        what: names the result in the message.
+        factor: widens the table, with a reason where it is used.
+
+    >>> assert_close(torch.ones(2), torch.ones(2, dtype=torch.float64))
+    """
+    if actual.shape != expected.shape:
+        raise AssertionError(f"{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}")
+    got, want = actual.detach().double().cpu(), expected.detach().double().cpu()
+    finite, inf = want.isfinite(), float("inf")
+    # Infinities equal themselves; NaN gets a stand-in, which no infinity equals.
+    odd_got, odd_want = (x[~finite].nan_to_num(nan=0.0, posinf=inf, neginf=-inf) for x in (got, want))
+    if not (torch.equal(got.isfinite(), finite) and torch.equal(odd_got, odd_want)):
+        raise AssertionError(f"{what}: not finite in other places or in another way than expected")
+    if not bool(finite.any()):
+        return
+    error = (got[finite] - want[finite]).abs().max().item()
+    ulps = ULPS.get(actual.dtype, 0.0)
+    unit = torch.finfo(actual.dtype).eps if ulps else 1.0
+    largest = want[finite].abs().max().item()
+    if error > ulps * factor * unit * largest:
+        distance = f"{error / (unit * largest):.3g} ulps of {actual.dtype}" if largest else f"{error:.3g}"
+        raise AssertionError(f"{what}: off by {distance}, {ulps * factor:g} ulps allowed")
