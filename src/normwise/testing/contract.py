@@ -43,8 +43,8 @@ def check_layer(case: LayerCase, feature: str | None = None) -> None:
         feature: one of `FEATURES`; all of them by default.
 
     Raises:
-        AssertionError: the feature is missing, or a refused one did not raise; the message begins with its name.
-        UnknownNameError: the feature is not known.
+        AssertionError: the feature is missing, or a refused one did not raise; the message names it.
+        UnknownNameError: the feature, or one of those that the case refuses, is not known.
 
     >>> from torch import nn
     >>> case = LayerCase(lambda: nn.LayerNorm(6), shape=(4, 6), twin=lambda: nn.LayerNorm(6))
@@ -54,8 +54,9 @@ def check_layer(case: LayerCase, feature: str | None = None) -> None:
         for name in FEATURES:
             check_layer(case, name)
         return
-    if feature not in _CHECKS:
-        raise unknown_name("check_layer", "feature", feature, FEATURES)
+    for name in (feature, *case.refuses):
+        if name not in _CHECKS:
+            raise unknown_name("check_layer", "feature", name, FEATURES)
     refusal = case.refuses.get(feature)
     try:
         _CHECKS[feature](case)

@@ -11,7 +11,7 @@ ULPS: dict[torch.dtype, float] = {
     torch.float16: 4.0,  # statistics are float32: only inputs and outputs are rounded
     torch.bfloat16: 4.0,
 }
-"""Allowed distance by dtype, in ulps of the largest expected magnitude: sums that cancel err like their terms."""
+"""Allowed distance by dtype, in ulps of the largest expected magnitude: where terms cancel, it is theirs."""
 
 
 def assert_close(actual: Tensor, expected: Tensor, *, what: str = "values", factor: float = 1.0) -> None:
