@@ -69,6 +69,7 @@ def test_norms_and_gains_of_this_package_do_not_decay() -> None:
             "batch": layers.BatchNorm2d(4),
             "layer": layers.LayerNorm((4, 3, 3)),
             "channels": layers.LayerNorm2d(4),
+            "fused": layers.LayerNormAct((4, 3, 3), activation="relu"),
             "rms": layers.RMSNorm2d(4),
             "group": layers.GroupNorm(2, 4),
         }

@@ -64,9 +64,10 @@ def test_gradient_at_zero_is_zero(name: str) -> None:
     assert torch.count_nonzero(layer.weight.grad) == 0
 
 
-def test_gradcheck_to_second_order() -> None:
+@pytest.mark.parametrize("ratio", [0.0, 0.4, 1.0])
+def test_gradcheck_to_second_order(ratio: float) -> None:
     layer = nn.Linear(3, 2, bias=False).double()
-    penalty = Elastic(0.7, l1_ratio=0.4)
+    penalty = Elastic(0.7, l1_ratio=ratio)
 
     def value(w: torch.Tensor) -> torch.Tensor:
         holder = nn.Linear(3, 2, bias=False)
@@ -97,6 +98,28 @@ def test_sum_over_many_elements_is_accurate() -> None:
     exact = layer.weight.detach().double()
     torch.testing.assert_close(L1(1.0)(layer).double(), exact.abs().sum(), rtol=1e-6, atol=0)
     torch.testing.assert_close(L2(2.0)(layer).double(), exact.square().sum(), rtol=1e-6, atol=0)
+
+
+# The first use of forward mode imports a module of torch that calls torch's own deprecated torch.jit.script.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", PENALTIES)
+def test_transforms_of_functions_take_the_formula(name: str) -> None:
+    penalty, l1, l2 = PENALTIES[name]
+    layer = nn.Linear(3, 2, bias=False).double()
+    w, tangent = layer.weight.detach(), torch.randn(2, 3, dtype=torch.float64)
+
+    del layer.weight
+
+    def value(weight: torch.Tensor) -> torch.Tensor:
+        layer.weight = weight
+        return penalty(layer)
+
+    expected = l1 * w.sign() + l2 * w
+    torch.testing.assert_close(torch.func.grad(value)(w), expected)
+    _, derivative = torch.func.jvp(value, (w,), (tangent,))
+    torch.testing.assert_close(derivative, (expected * tangent).sum())
+    batch = torch.stack([w, -2 * w])
+    torch.testing.assert_close(torch.vmap(value)(batch), torch.stack([value(w), value(-2 * w)]))
 
 
 def test_norms_and_biases_are_penalised_only_when_named() -> None:

@@ -1,16 +1,15 @@
-"""What L1, L2 and elastic share: ``l1 · Σ|w| + l2/2 · Σw²`` over the picked weights, one node of autograd."""
+"""What L1, L2 and elastic share: the weights they pick, and ``l1 · Σ|w| + l2/2 · Σw²`` over these."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
 from normwise.regularizers._selection import WEIGHTED, Pick, selection
+from normwise.regularizers._weighted_norms import weighted_norms
 from normwise.regularizers.sparsity import zero_fraction
 
 
@@ -49,8 +48,7 @@ class Penalty:
         """
         l1, l2 = self._coefficients()
         tensors = [pick.tensor for pick in self._pick(model)]
-        value: Tensor = _WeightedNorms.apply(l1, l2, *tensors)  # type: ignore[no-untyped-call]
-        return value
+        return weighted_norms(l1, l2, tensors)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._arguments()})"
@@ -63,42 +61,3 @@ class Penalty:
 
     def _pick(self, model: nn.Module) -> list[Pick]:
         return self._selection.pick(model, type(self).__name__)
-
-
-class _WeightedNorms(torch.autograd.Function):
-    # One node for the whole model: on a tiny network autograd's own chain of small operators costs a third
-    # more, on ten million weights twice as much. The sums are per tensor and pairwise: `_foreach_norm` adds
-    # into one float32 accumulator and is off by 2e-4 on a tensor of four million.
-    @staticmethod
-    def forward(l1: float, l2: float, *weights: Tensor) -> Tensor:
-        wide = [w.float() if w.dtype in (torch.float16, torch.bfloat16) else w for w in weights]
-        home = wide[0].device
-        total = wide[0].new_zeros(())
-        if l1:
-            total = total + l1 * torch.stack([w.abs().sum().to(home) for w in wide]).sum()
-        if l2:
-            total = total + l2 / 2 * torch.stack([w.square().sum().to(home) for w in wide]).sum()
-        return total
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.l1, ctx.l2, *weights = inputs
-        ctx.save_for_backward(*weights)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        needed = ctx.needs_input_grad[2:]
-        weights = [w for w, wanted in zip(ctx.saved_tensors, needed, strict=True) if wanted]
-        grads = iter(_gradients(weights, grad, ctx.l1, ctx.l2))
-        return None, None, *(next(grads) if wanted else None for wanted in needed)
-
-
-def _gradients(weights: list[Tensor], grad: Tensor, l1: float, l2: float) -> Sequence[Tensor]:
-    # Out of place throughout, so that a gradient of this gradient can be taken.
-    if not l1:
-        return [w * (grad * l2).to(w.device) for w in weights]
-    signs = torch._foreach_sign(weights)
-    if not l2:
-        return [s * (grad * l1).to(s.device) for s in signs]
-    mixed = torch._foreach_add(torch._foreach_mul(weights, l2), torch._foreach_mul(signs, l1))
-    return [m * grad.to(m.device) for m in mixed]

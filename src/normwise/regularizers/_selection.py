@@ -49,15 +49,20 @@ class Selection(NamedTuple):
                 continue
             computed = module._modules.get("parametrizations")
             for name in self.names:
-                found: tuple[object, Pick] | None
+                full = f"{prefix}.{name}" if prefix else name
                 if isinstance(computed, nn.ModuleDict) and name in computed:
-                    found = _computed(module, name, computed[name])
+                    key, pick = _computed(module, name, full, computed[name])
                 else:
-                    found = _stored(module, name)
-                if found is None or found[0] in seen:
-                    continue
-                seen.add(found[0])
-                picks.append(found[1]._replace(name=f"{prefix}.{name}" if prefix else name))
+                    tensor = module._parameters.get(name)
+                    if tensor is None:
+                        tensor = getattr(module, name, None)
+                        if not isinstance(tensor, Tensor):
+                            continue
+                    key = id(tensor)
+                    pick = Pick(full, tensor, isinstance(tensor, nn.Parameter), tensor.requires_grad)
+                if key not in seen:
+                    seen.add(key)
+                    picks.append(pick)
         if not picks:
             owners = ", ".join(owner.__name__ for owner in self.owners)
             raise ArgumentError(
@@ -96,15 +101,8 @@ def selection(who: str, owners: Sequence[type[nn.Module]], parameters: Sequence[
     return Selection(classes, tuple(parameters))
 
 
-def _stored(module: nn.Module, name: str) -> tuple[object, Pick] | None:
-    tensor = getattr(module, name, None)
-    if not isinstance(tensor, Tensor):
-        return None
-    return id(tensor), Pick(name, tensor, isinstance(tensor, nn.Parameter), tensor.requires_grad)
-
-
-def _computed(module: nn.Module, name: str, source: nn.Module) -> tuple[object, Pick]:
+def _computed(module: nn.Module, name: str, full: str, source: nn.Module) -> tuple[object, Pick]:
     # Without gradient mode the computed weight never requires grad, so its stored parts are asked.
     parts = list(source.parameters()) if isinstance(source, ParametrizationList) else []
-    key = tuple(id(part) for part in parts)
-    return key, Pick(name, getattr(module, name), False, any(part.requires_grad for part in parts))
+    trains = any(part.requires_grad for part in parts)
+    return tuple(id(part) for part in parts), Pick(full, getattr(module, name), False, trains)

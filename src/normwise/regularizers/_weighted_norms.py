@@ -1,0 +1,74 @@
+"""``l1 · Σ|w| + l2/2 · Σw²`` over many tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from normwise.kernels.gate import is_plain_cpu
+
+
+def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
+    """Return the sum as a scalar of the first tensor's device, float32 for 16-bit tensors."""
+    if is_plain_cpu(*weights):
+        value: Tensor = _OneNode.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
+        return value
+    return _formula(l1, l2, weights)
+
+
+def _formula(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
+    # The sums are per tensor and pairwise: `_foreach_norm` adds into one float32 accumulator and is off by
+    # 2e-4 on a tensor of four million.
+    wide = [w.float() if w.dtype in (torch.float16, torch.bfloat16) else w for w in weights]
+    value = l1 * _sum([w.abs().sum() for w in wide]) if l1 else None
+    if l2 or value is None:
+        squares = l2 / 2 * _sum([w.square().sum() for w in wide])
+        value = squares if value is None else value + squares
+    return value
+
+
+def _sum(scalars: list[Tensor]) -> Tensor:
+    total = scalars[0]
+    for scalar in scalars[1:]:
+        total = total + scalar.to(total.device)
+    return total
+
+
+class _OneNode(torch.autograd.Function):
+    # One node for the whole model instead of autograd's chain of small operators: on ten million weights half
+    # of the time for squares, on a tiny network about the same.
+    @staticmethod
+    def forward(ctx: Any, l1: float, l2: float, *weights: Tensor) -> Tensor:
+        ctx.l1, ctx.l2 = l1, l2
+        ctx.save_for_backward(*weights)
+        return _formula(l1, l2, weights)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        needed, weights = ctx.needs_input_grad[2:], ctx.saved_tensors
+        if all(needed):
+            return None, None, *_gradients(weights, grad, ctx.l1, ctx.l2)
+        wanted = tuple(w for w, is_needed in zip(weights, needed, strict=True) if is_needed)
+        grads = iter(_gradients(wanted, grad, ctx.l1, ctx.l2))
+        return None, None, *(next(grads) if is_needed else None for is_needed in needed)
+
+
+def _gradients(weights: tuple[Tensor, ...], grad: Tensor, l1: float, l2: float) -> tuple[Tensor, ...]:
+    if not l1:
+        return torch._foreach_mul(weights, grad * l2)
+    signs = torch._foreach_sign(weights)
+    if torch.is_grad_enabled():
+        # A gradient of this gradient is wanted: out of place.
+        scaled = torch._foreach_mul(signs, l1)
+        mixed = torch._foreach_add(scaled, torch._foreach_mul(weights, l2)) if l2 else scaled
+        return torch._foreach_mul(mixed, grad)
+    if l2:
+        torch._foreach_mul_(signs, l1)
+        torch._foreach_add_(signs, weights, alpha=l2)
+        torch._foreach_mul_(signs, grad)
+    else:
+        torch._foreach_mul_(signs, grad * l1)
+    return signs
