@@ -16,8 +16,7 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalize each group of channels by its mean and variance over the group and all positions, sample by
-    sample.
+    """Normalize each group of channels, in each sample, by its mean and variance.
 
     ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ².
 

@@ -48,10 +48,11 @@ class Affine(Normalizer):
         self, shape: tuple[int, ...], *, affine: bool, bias: bool, device: Device, dtype: DType
     ) -> None:
         super().__init__()
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            values = nn.Parameter(torch.empty(shape, device=device, dtype=dtype)) if wanted else None
-            self.register_parameter(name, values)
-        self.reset_parameters()
+        weight = torch.ones(shape, device=device, dtype=dtype) if affine else None
+        self.register_parameter("weight", None if weight is None else nn.Parameter(weight))
+        self.register_parameter(
+            "bias", None if weight is None or not bias else nn.Parameter(torch.zeros_like(weight))
+        )
 
     def reset_parameters(self) -> None:
         """Set the weight to one and the bias to zero."""
@@ -124,6 +125,11 @@ class Tracked(Affine):
         for buffer, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
             if buffer is not None:
                 buffer.fill_(value)
+
+    def reset_parameters(self) -> None:
+        """Set running statistics, weight and bias to their first values."""
+        self.reset_running_stats()
+        super().reset_parameters()
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -26,7 +27,8 @@ def batch_norm_of(layer: Any, input: Tensor) -> Tensor:
     elif layer.num_batches_tracked is not None:
         layer.num_batches_tracked.add_(1)
         if momentum is None:
-            momentum = layer.num_batches_tracked.reciprocal()
+            wide = torch.float64 if mean is None else torch.promote_types(mean.dtype, torch.float32)
+            momentum = layer.num_batches_tracked.to(wide).reciprocal()
     momentum = 0.0 if momentum is None else momentum
     return functional.batch_norm(input, mean, var, layer.weight, layer.bias, training, momentum, layer.eps)
 

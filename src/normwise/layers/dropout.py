@@ -16,8 +16,7 @@ class _CheckedRate(nn.modules.dropout._DropoutNd):
 
 
 class Dropout(_CheckedRate, nn.Dropout):
-    """Zero each element with probability p in training and scale the others by ``1 / (1 − p)``;
-    `torch.nn.Dropout`.
+    """Zero elements with probability p in training, scale the rest by ``1 / (1 − p)``; `torch.nn.Dropout`.
 
     Raises:
         ValueError: p is not between 0 and 1.

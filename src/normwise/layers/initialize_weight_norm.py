@@ -16,8 +16,7 @@ from normwise.layers.weight_norm import _parametrization
 
 @torch.no_grad()
 def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -> tuple[str, ...]:
-    """Set lengths and biases so that each weight-normalized layer answers the batch with mean 0 and variance
-    1.
+    """Set lengths and biases so that weight-normalized layers answer a batch with mean 0, variance 1.
 
     For each layer that `weight_norm` was applied to, in the order in which the forward pass reaches them and
     on what the already initialised ones before it give: with ``t = v · x / ‖v‖`` over the batch (and

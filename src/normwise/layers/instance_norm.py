@@ -28,8 +28,7 @@ def instance_norm_of(layer: Any, input: Tensor) -> Tensor:
 
 
 class _InstanceNormForward(_InstanceNorm):
-    """The operation of the three classes; the checks and the form without samples are those of torch's
-    class."""
+    """The operation of the three classes; checks and the form without samples are torch's."""
 
     def _apply_instance_norm(self, input: Tensor) -> Tensor:
         return instance_norm_of(self, input)

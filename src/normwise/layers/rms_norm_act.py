@@ -85,8 +85,7 @@ class _RMSNormActOverChannels(Fused, RMSNormOverChannels):
 
 
 class RMSNormAct1d(_RMSNormActOverChannels):
-    """Root mean square normalization over the channels of (N, C) or (N, C, L), then residual, activation and
-    dropout.
+    """RMS normalization over the channels of (N, C) or (N, C, L), then residual, activation, dropout.
 
     The arguments of `RMSNorm1d`, and `activation` and `dropout` as in `RMSNormAct`; called as ``layer(x,
     residual=None)``.
@@ -100,8 +99,7 @@ class RMSNormAct1d(_RMSNormActOverChannels):
 
 
 class RMSNormAct2d(_RMSNormActOverChannels):
-    """Root mean square normalization over the channels of (N, C, H, W), then residual, activation and
-    dropout.
+    """RMS normalization over the channels of (N, C, H, W), then residual, activation, dropout.
 
     The arguments of `RMSNorm1d`, and `activation` and `dropout` as in `RMSNormAct`; called as ``layer(x,
     residual=None)``.
@@ -115,8 +113,7 @@ class RMSNormAct2d(_RMSNormActOverChannels):
 
 
 class RMSNormAct3d(_RMSNormActOverChannels):
-    """Root mean square normalization over the channels of (N, C, D, H, W), then residual, activation and
-    dropout.
+    """RMS normalization over the channels of (N, C, D, H, W), then residual, activation, dropout.
 
     The arguments of `RMSNorm1d`, and `activation` and `dropout` as in `RMSNormAct`; called as ``layer(x,
     residual=None)``.
