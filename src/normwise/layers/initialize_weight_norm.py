@@ -32,7 +32,8 @@ def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -
         The names of the initialised layers, in order.
 
     Raises:
-        ArgumentError: (a ValueError) a layer sees a single value per output unit, which has no spread.
+        ArgumentError: (a ValueError) a layer sees a single value per output unit, which has no spread, or has
+            no length per output unit; nothing is changed then.
 
     Source: Salimans & Kingma 2016, equation 5.
 
@@ -82,6 +83,16 @@ class _Initialise:
         if self.name in self.done:
             return None
         axis = output.dim() - 1 - (len(module.kernel_size) if isinstance(module, _ConvNd) else 0)
+        gain = module.parametrizations.weight.original0
+        if gain.numel() != output.shape[axis]:
+            raise ArgumentError(
+                explain(
+                    "initialize_weight_norm_",
+                    f"layer {self.name!r} must have one length per output unit",
+                    f"{gain.numel()} for {output.shape[axis]} units",
+                    'let weight_norm find the axis (dim="output")',
+                )
+            )
         others = tuple(a for a in range(output.dim()) if a != axis)
         count = output.numel() // max(output.shape[axis], 1)
         if count < 2:
@@ -97,7 +108,6 @@ class _Initialise:
         deviation = var.sqrt()
         # A unit that answers all samples alike has no spread but that of rounding.
         deviation.masked_fill_(deviation <= torch.finfo(output.dtype).eps * mean.abs(), 1.0)
-        gain = module.parametrizations.weight.original0
         gain.copy_(deviation.reciprocal().reshape(gain.shape))
         self.done.append(self.name)
         if module.bias is None:
