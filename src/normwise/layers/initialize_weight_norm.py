@@ -47,7 +47,7 @@ def initialize_weight_norm_(model: nn.Module, batch: Tensor | tuple[Any, ...]) -
     kept: list[tuple[Tensor, Tensor]] = []
     for name, module in model.named_modules():
         if _parametrization(module, "weight") is not None:
-            changed = (module.parametrizations.weight.original0, module.bias)
+            changed = (module.parametrizations.weight.original0, getattr(module, "bias", None))
             kept += [(p, p.clone()) for p in changed if isinstance(p, Tensor)]
             initialise = _Initialise(name, done)
             handles.append(module.register_forward_pre_hook(initialise.before, with_kwargs=False))
@@ -76,7 +76,7 @@ class _Initialise:
     def before(self, module: Any, args: tuple[Any, ...]) -> None:
         if self.name not in self.done:
             module.parametrizations.weight.original0.fill_(1.0)
-            if module.bias is not None:
+            if getattr(module, "bias", None) is not None:
                 module.bias.zero_()
 
     def after(self, module: Any, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
@@ -110,7 +110,7 @@ class _Initialise:
         deviation.masked_fill_(deviation <= torch.finfo(output.dtype).eps * mean.abs(), 1.0)
         gain.copy_(deviation.reciprocal().reshape(gain.shape))
         self.done.append(self.name)
-        if module.bias is None:
+        if getattr(module, "bias", None) is None:
             return output / deviation
         module.bias.copy_((-mean / deviation).flatten())
         return (output - mean) / deviation
