@@ -11,10 +11,12 @@ ULPS: dict[torch.dtype, float] = {
     torch.float16: 4.0,  # statistics are float32: only inputs and outputs are rounded
     torch.bfloat16: 4.0,
 }
-"""Allowed distance by dtype, in ulps of the largest expected magnitude: where terms cancel, it is theirs."""
+"""Allowed distance by dtype, in ulps of the largest expected value, since a sum errs like its terms."""
 
 
-def assert_close(actual: Tensor, expected: Tensor, *, what: str = "values", factor: float = 1.0) -> None:
+def assert_close(
+    actual: Tensor, expected: Tensor, *, what: str = "values", factor: float = 1.0, scale: float = 0.0
+) -> None:
     """Raise AssertionError unless the two agree within the table of `actual`'s dtype.
 
     They must have the same shape, and be NaN or infinite in the same places in the same way; integers and
@@ -25,6 +27,7 @@ def assert_close(actual: Tensor, expected: Tensor, *, what: str = "values", fact
         expected: the trusted one, of any dtype.
         what: names the result in the message.
         factor: widens the table, with a reason where it is used.
+        scale: magnitude of the terms where they cancel, so that the expected values do not show it.
 
     >>> assert_close(torch.ones(2), torch.ones(2, dtype=torch.float64))
     """
@@ -41,7 +44,7 @@ def assert_close(actual: Tensor, expected: Tensor, *, what: str = "values", fact
     error = (got[finite] - want[finite]).abs().max().item()
     ulps = ULPS.get(actual.dtype, 0.0)
     unit = torch.finfo(actual.dtype).eps if ulps else 1.0
-    largest = want[finite].abs().max().item()
+    largest = max(want[finite].abs().max().item(), scale)
     if error > ulps * factor * unit * largest:
         distance = f"{error / (unit * largest):.3g} ulps of {actual.dtype}" if largest else f"{error:.3g}"
         raise AssertionError(f"{what}: off by {distance}, {ulps * factor:g} ulps allowed")
