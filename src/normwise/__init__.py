@@ -1,1 +1,83 @@
-"""Normalization and regularization for people who train neural networks."""
+"""Normalization and regularization for people who train neural networks.
+
+Every layer is here by name (``normwise.BatchNorm2d``), and so are `compare` and `report`. Names are imported when they
+are first asked for, so that ``import normwise`` alone costs next to nothing.
+
+>>> import normwise as nw
+>>> nw.BatchNormAct1d(8, activation="relu", dropout=0.1).activation
+'relu'
+"""
+
+from typing import TYPE_CHECKING
+
+from normwise._exports import attach
+
+if TYPE_CHECKING:
+    from normwise.compare.api import compare as compare
+    from normwise.data import load as load
+    from normwise.initialize import initialize_ as initialize_
+    from normwise.layers import *  # noqa: F403 - the layers are this package's face
+    from normwise.models import cnn as cnn, mlp as mlp
+    from normwise.regularizers import (
+        L1 as L1,
+        L2 as L2,
+        Elastic as Elastic,
+        parameter_groups as parameter_groups,
+        sparsity as sparsity,
+    )
+    from normwise.report.write import report as report
+
+_LAYERS = [
+    "AlphaDropout",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "BatchNormAct1d",
+    "BatchNormAct2d",
+    "BatchNormAct3d",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
+    "GroupNorm",
+    "GroupNormAct",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "InstanceNormAct1d",
+    "InstanceNormAct2d",
+    "InstanceNormAct3d",
+    "LayerNorm",
+    "LayerNorm1d",
+    "LayerNorm2d",
+    "LayerNorm3d",
+    "LayerNormAct",
+    "LayerNormAct1d",
+    "LayerNormAct2d",
+    "LayerNormAct3d",
+    "RMSNorm",
+    "RMSNorm1d",
+    "RMSNorm2d",
+    "RMSNorm3d",
+    "RMSNormAct",
+    "RMSNormAct1d",
+    "RMSNormAct2d",
+    "RMSNormAct3d",
+    "WeightNorm",
+    "initialize_weight_norm_",
+    "remove_weight_norm",
+    "weight_norm",
+]
+
+attach(
+    __name__,
+    dict.fromkeys(_LAYERS, "normwise.layers")
+    | dict.fromkeys(("L1", "L2", "Elastic", "parameter_groups", "sparsity"), "normwise.regularizers")
+    | dict.fromkeys(("cnn", "mlp"), "normwise.models")
+    | {
+        "compare": "normwise.compare",
+        "initialize_": "normwise.initialize",
+        "load": "normwise.data",
+        "report": "normwise.report",
+    },
+)

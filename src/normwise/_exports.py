@@ -13,34 +13,37 @@ from types import ModuleType
 from typing import Any
 
 
-def attach(package: str, exports: Mapping[str, str], *, call: str | None = None) -> list[str]:
-    """Make `package` import its exports lazily; returns their sorted names, for ``__all__``.
+def attach(package: str, exports: Mapping[str, str], *, call: str | None = None) -> None:
+    """Make `package` import its exports when they are asked for.
 
     Args:
         package: its ``__name__``.
-        exports: name → module that defines it.
+        exports: name → module that defines it. A name must not be that of a sub-module, which would hide it once it
+            is imported; only a sub-package that can be called may stand for its function.
         call: the export that a call of the package goes to; None makes a package that cannot be called.
     """
 
     def get(name: str) -> Any:
         if name not in exports:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(exports[name]), name)
-        if not isinstance(vars(module).get(name), ModuleType):  # a sub-package of that name stays what it is
-            setattr(module, name, value)
+        home = importlib.import_module(exports[name])
+        if exports[name] == f"{package}.{name}":  # a sub-package that can be called stands for its function
+            return home
+        value = getattr(home, name)
+        setattr(module, name, value)
         return value
 
     module = sys.modules[package]
-    names = sorted(exports)
 
-    class Package(ModuleType):
+    class _Package(ModuleType):
         def __getattr__(self, name: str) -> Any:
             return get(name)
 
         def __dir__(self) -> list[str]:
-            return sorted({*vars(self), *names})
+            return sorted({*vars(self), *exports})
 
-    if call is not None:
-        Package.__call__ = lambda self, *args, **kwargs: get(call)(*args, **kwargs)  # type: ignore[attr-defined]
-    module.__class__ = Package
-    return names
+    class _CallablePackage(_Package):
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            return get(str(call))(*arguments, **options)
+
+    module.__class__ = _Package if call is None else _CallablePackage

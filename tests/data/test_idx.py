@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from normwise.data import load
-from normwise.data import names as names_module
+from normwise.data import load, names as names_module
 from normwise.data.idx import read_idx
 from normwise.errors import ArgumentError, DataError
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from normwise.data import images as images_module
-from normwise.data import load
+from normwise.data import images as images_module, load
 from normwise.data.contents import ImageContents
 from normwise.data.dataset import Dataset
 from normwise.errors import ArgumentError, DataError

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from normwise.data import known, load
-from normwise.data import names as names_module
+from normwise.data import known, load, names as names_module
 from normwise.errors import ArgumentError, DataError
 
 

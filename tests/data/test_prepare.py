@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from normwise.data.contents import Categorical, ImageContents, TableContents
 from normwise.data.prepare import MOST_CATEGORIES, prepare

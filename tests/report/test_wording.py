@@ -35,7 +35,7 @@ def test_a_yes_tells_effect_sides_interval_and_strength(setting: Setting, compar
     ("verdict", "beginning"),
     [
         ("yes", "batch is better than none"),
-        ("no", "batch is not better than none"),
+        ("no", "batch is worse than none"),
         ("undecided", "Undecided whether batch is better than none"),
         ("no difference", "batch and none do not differ in test accuracy, within the margin"),
         ("not measured", "Not measured whether batch is better than none"),

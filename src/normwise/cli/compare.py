@@ -175,8 +175,8 @@ def compare(
 ) -> None:
     """Train the same network with different normalizations and regularizers and report what helps.
 
-    With nothing else: the digits data, a multilayer perceptron and a convolutional network, every normalization. Ends in
-    an HTML report; interrupted, the same command goes on where it stopped.
+    With nothing else: the digits data, a multilayer perceptron and a convolutional network, every normalization.
+    Ends in an HTML report; interrupted, the same command goes on where it stopped.
     """
     from normwise.cli.question import initializations, networks, variants
     from normwise.compare.spec import make_spec

@@ -62,7 +62,7 @@ def read_spec(path: Path | None) -> dict[str, Any]:
     try:
         if path.suffix == ".json":
             content = json.loads(text)
-            return dict(content["spec"] if "spec" in content else content)
+            return dict(content.get("spec", content))
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, TypeError, ValueError) as error:
         raise ArgumentError(

@@ -7,8 +7,8 @@ from typing import Any
 
 from normwise.cli.options import decimals, integers, words
 from normwise.compare.spec import Network
-from normwise.compare.variant import NORMS, parse_variant, product
-from normwise.errors import ArgumentError, explain
+from normwise.compare.variant import NORMS, Position, parse_variant, product
+from normwise.errors import ArgumentError, explain, unknown_name
 
 NETWORKS = ("mlp", "cnn")
 
@@ -43,7 +43,7 @@ def variants(
     return list(
         product(
             norms=words(norm) or NORMS,
-            positions=words(position) or ["before"],  # type: ignore[arg-type] - the variant checks it
+            positions=_positions(position),
             dropouts=decimals("--dropout", dropout) or [0.0],
             l1=decimals("--l1", l1) or [0.0],
             l2=decimals("--l2", l2) or [0.0],
@@ -51,6 +51,15 @@ def variants(
             augments=augments or [()],
         )
     )
+
+
+def _positions(typed: Sequence[str] | None) -> list[Position]:
+    known: dict[str, Position] = {"before": "before", "after": "after"}
+    asked = words(typed) or ["before"]
+    for word in asked:
+        if word not in known:
+            raise unknown_name("compare", "position", word, known)
+    return [known[word] for word in asked]
 
 
 def networks(

@@ -10,20 +10,17 @@ from normwise._exports import attach
 from normwise._optional import require
 
 if TYPE_CHECKING:
-    from normwise.compare.api import compare as compare
-    from normwise.compare.run import run as run
-    from normwise.compare.spec import Initialization as Initialization
-    from normwise.compare.spec import Network as Network
-    from normwise.compare.spec import Spec as Spec
-    from normwise.compare.spec import make_spec as make_spec
-    from normwise.compare.variant import Variant as Variant
-    from normwise.compare.variant import product as product
+    from normwise.compare.api import compare
+    from normwise.compare.spec import Initialization, Network, Spec, make_spec
+    from normwise.compare.variant import Variant, product
+
+__all__ = ["Initialization", "Network", "Spec", "Variant", "compare", "make_spec", "product"]
 
 # Everything in here needs the extra; say so once, by its name, instead of failing at whichever import comes first.
 for _package in ("pydantic", "filelock", "scipy"):
     require(_package, extra="compare", who="normwise.compare")
 
-__all__ = attach(  # noqa: PLE0605 - the names are those above
+attach(
     __name__,
     {
         "Initialization": "normwise.compare.spec",
@@ -33,7 +30,6 @@ __all__ = attach(  # noqa: PLE0605 - the names are those above
         "compare": "normwise.compare.api",
         "make_spec": "normwise.compare.spec",
         "product": "normwise.compare.variant",
-        "run": "normwise.compare.run",
     },
     call="compare",
 )

@@ -16,7 +16,7 @@ from normwise.compare.variant import Variant
 from normwise.data import Dataset, Split, load
 from normwise.errors import ArgumentError, explain
 
-DEFAULT_STEPS = 400
+DEFAULT_STEPS = 250
 
 
 @dataclass(frozen=True)

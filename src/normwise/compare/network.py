@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ def build(network: Network, variant: Variant, in_shape: tuple[int, ...], out_fea
     Raises:
         ArgumentError: the network does not fit the data or the normalization does not fit the network.
     """
-    shared = {
+    shared: dict[str, Any] = {
         "activation": network.activation,
         "norm": variant.norm,
         "position": variant.position,
@@ -39,6 +41,7 @@ def build(network: Network, variant: Variant, in_shape: tuple[int, ...], out_fea
         head=network.head,
         residual=network.residual,
         reduce=network.reduce,
+        norm_head=variant.norm != "instance",  # a head has no positions to average over
         **shared,
     )
 
@@ -89,4 +92,7 @@ def describe(network: Network, in_shape: tuple[int, ...], out_features: int) -> 
     channels = "-".join(str(n) for n in (in_shape[0], *network.channels))
     head = "-".join(str(n) for n in (*network.head, out_features))
     residual = ", residual" if network.residual else ""
-    return f"convolutional network, 3×3 convolutions {channels}, {network.reduce} pooling, head {head}, {network.activation}{residual}"
+    return (
+        f"convolutional network, 3×3 convolutions {channels}, {network.reduce} pooling, head {head}, "
+        f"{network.activation}{residual}"
+    )

@@ -140,8 +140,8 @@ class Plan:
     def grid(self, records: Mapping[str, TrialRecord]) -> tuple[tuple[float, ...], bool]:
         """The learning rates so far, and whether the scan of them asks for no further one.
 
-        Extended by one point at the grid's own ratio, for all variants, while some variant's best learning rate is the first or the last one
-        (Choi et al. 2019: a best value at the edge of its range says that the range was wrong).
+        Extended by one point at the grid's own ratio, for all variants, while some variant's best learning rate is
+        the first or the last one: the true best may then lie beyond.
         """
         grid = self.spec.lrs or LEARNING_RATES[self.ground.optimizer]
         for _ in range(MOST_EXTENSIONS if len(grid) > 1 else 0):

@@ -144,7 +144,7 @@ class Spec(_Frozen):
     steps: int | None = Field(None, ge=1)
     epochs: float | None = Field(None, gt=0)
     seeds: int = Field(5, ge=1, le=10_000)
-    scan_seeds: int = Field(3, ge=1, le=1000)
+    scan_seeds: int = Field(5, ge=1, le=1000)
     metric: str | None = None
     goal: float | None = None
     margin: float | None = Field(None, gt=0)

@@ -18,9 +18,9 @@ from normwise.data import Dataset, Part, Split
 from normwise.monitor import SignalProbe, preserved
 from normwise.results import Evaluation, LayerSignals, TrialOutcome, TrialRecord
 
-EVALUATIONS = 24
-SIGNALS = 9
-CURVE_ROWS = 2048
+EVALUATIONS = 16
+SIGNALS = 6
+CURVE_ROWS = {"train": 256, "validation": 2048, "test": 256}
 """Evaluations on the way read at most so many rows of each part; the last one reads all of them."""
 
 SIGNAL_ROWS = 256
@@ -145,8 +145,9 @@ class _Run:
     def _evaluate(self, step: int, *, whole: bool) -> Evaluation:
         self.model.eval()
         values: list[float | None] = []
-        for part in (self.split.train, self.split.validation, self.split.test):
-            values += self._measured(part if whole else _head(part, CURVE_ROWS))
+        for name, rows in CURVE_ROWS.items():
+            part: Part = getattr(self.split, name)
+            values += self._measured(part if whole else _head(part, rows))
         return Evaluation(step, self.clock.total, *values)
 
     def _measured(self, part: Part) -> tuple[float | None, float | None]:
@@ -166,7 +167,7 @@ class _Run:
         with preserved(self.model, training=True), torch.inference_mode():
             # In batches as in training: the statistics of a large batch are not those that training sees.
             size = self.trial.ground.batch_size
-            part = _head(self.split.train, CURVE_ROWS)
+            part = _head(self.split.train, CURVE_ROWS["validation"])
             usable = len(part.targets) - len(part.targets) % size or len(part.targets)
             pairs = zip(
                 torch.split(part.inputs[:usable], size), torch.split(part.targets[:usable], size), strict=True

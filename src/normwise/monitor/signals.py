@@ -7,6 +7,7 @@ samples, C channels (units), S positions.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -75,9 +76,9 @@ class SignalProbe:
         finally:
             for handle in handles:
                 handle.remove()
-        hidden = []
+        hidden: list[tuple[str, nn.Module, int]] = []
         activations = 0
-        for (name, module), (_, following) in zip(calls, calls[1:], strict=False):
+        for (name, module), (_, following) in itertools.pairwise(calls):
             activations += isinstance(module, ACTIVATIONS)
             if isinstance(module, WEIGHTED) and isinstance(following, ACTIVATIONS):
                 hidden.append((name, module, activations))
@@ -99,12 +100,13 @@ class SignalProbe:
             with preserved(self._model, training=True):
                 torch.manual_seed(0)  # the same dropout masks at every step
                 loss = self._loss(self._model(self._inputs), self._targets)
+                inputs = [calls[ordinal][0] for _, _, ordinal in self._hidden]
+                weights = [_trained_weight(module) for _, module, _ in self._hidden]
+                # Before buffers are put back: a backward pass must not find them changed.
+                gradients = torch.autograd.grad(loss, inputs + weights, allow_unused=True)
         finally:
             for handle in handles:
                 handle.remove()
-        inputs = [calls[ordinal][0] for _, _, ordinal in self._hidden]
-        weights = [_trained_weight(module) for _, module, _ in self._hidden]
-        gradients = torch.autograd.grad(loss, inputs + weights, allow_unused=True)
         outputs = [calls[ordinal][1].detach() for _, _, ordinal in self._hidden]
         with torch.no_grad():
             rows = [_rows(output) for output in outputs]

@@ -58,7 +58,7 @@ def _benefits(setting: Setting) -> str:
 
 
 def _pairs(setting: Setting) -> str:
-    pairs = max((claim.effect.pairs for claim in setting.claims), default=0)
+    pairs = max((claim.effect.pairs for claim in setting.claims if claim.claim in BENEFITS), default=0)
     return f" ({count(pairs, 'pair')})" if pairs else ""
 
 
@@ -98,7 +98,7 @@ def _test(setting: Setting, data: DataSummary) -> str:
         return ""
     names = {
         "yes": "better with {}",
-        "no": "not better with {}",
+        "no": "worse with {}",
         "no difference": "no difference within the margin for {}",
         "undecided": "undecided for {}",
         "not measured": "not measured for {}",

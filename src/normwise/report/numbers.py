@@ -101,7 +101,9 @@ def quantity(value: float | None, unit: str, *, signed: bool = False) -> str:
         text = f"{value:.1f}".removesuffix(".0").replace("-", MINUS)
     else:
         text = number(value)
-    if signed and value > 0:
+    if not any(digit in text for digit in "123456789"):
+        text = text.removeprefix(MINUS)  # a zero after rounding has no sign
+    elif signed and value > 0:
         text = f"+{text}"
     if unit == "decades" and abs(value) == 1:
         return f"{text} decade"

@@ -30,6 +30,9 @@ _RATIOS = {
     "fixed": "at the learning rate of {b}",
     "fastest": "at each one's fastest learning rate",
 }
+_OPTIONS = dict.fromkeys(PHRASES, "--seeds") | {"larger_learning_rates": "--scan-seeds"}
+"""The option that gives a claim more pairs: learning rates are compared on the seeds of the scan."""
+
 _MISSED = {"baseline_missed": "{b}", "variant_missed": "{v}"}
 _WITHOUT_WELCOME: dict[Verdict, Tone] = {
     "undecided": "open",
@@ -201,7 +204,8 @@ def _more_seeds(claim: Claim) -> str:
         parts.append(f"The smallest effect that {pairs} show four times in five is {found}")
     if claim.seeds_needed is not None:
         n = claim.seeds_needed
-        parts.append(f"an effect as large as this one would need about {count(n, 'seed')}: add --seeds {n}")
+        option = _OPTIONS[claim.claim]
+        parts.append(f"an effect as large as this one would need about {count(n, 'seed')}: add {option} {n}")
     elif claim.effect.value is not None and not claim.reason:
         parts.append("at the size it seems to have, more seeds would not decide it")
     return sentence("; ".join(parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, TypeVar
 
 from normwise._optional import require
@@ -11,9 +10,15 @@ from normwise.errors import DataError, explain
 Record = TypeVar("Record")
 
 
-@cache
-def _adapter(kind: type[Any]) -> Any:
-    return require("pydantic", extra="compare", who="reading and writing records").TypeAdapter(kind)
+_adapters: dict[object, Any] = {}
+
+
+def _adapter(kind: object) -> Any:
+    """Building a validator takes milliseconds, and a run writes hundreds of records of one kind."""
+    if kind not in _adapters:
+        pydantic = require("pydantic", extra="compare", who="reading and writing records")
+        _adapters[kind] = pydantic.TypeAdapter(kind)
+    return _adapters[kind]
 
 
 def dumps(record: object, *, indent: int | None = None) -> str:

@@ -85,8 +85,9 @@ class InitSpread:
 class GradientFlow:
     """RMS of the loss gradient by hidden layer, first to last; medians over seeds.
 
-    A slope is the factor per layer of the squared gradient norm going back towards the input: exp of the fitted slope of
-    log RMS², so 1 is level, below 1 vanishes and above 1 explodes. None where it cannot be fitted (under 3 layers, zero).
+    A slope is the factor per layer of the squared gradient norm going back towards the input: exp of the fitted slope
+    of log RMS², so 1 is level, below 1 vanishes and above 1 explodes. None where it cannot be fitted (under 3 layers,
+    or a gradient of zero).
     """
 
     layers: tuple[str, ...]
@@ -100,7 +101,10 @@ class GradientFlow:
 
 @dataclass(frozen=True)
 class ActivationPercentiles:
-    """15/50/85 percentiles over a batch of one unit of the last hidden pre-activation, in one seed (Ioffe & Szegedy 2015)."""
+    """15/50/85 percentiles over a batch of one unit of the last hidden pre-activation, in one seed.
+
+    Source: the figure of Ioffe & Szegedy 2015, section 4.1.
+    """
 
     steps: tuple[int, ...]
     p15: tuple[float | None, ...]
@@ -136,7 +140,8 @@ class Claim:
     Attributes:
         verdict: for "cost" a "yes" means that it costs more.
         effect: the number behind the verdict.
-        baseline_value, variant_value: the two sides of it, in the effect's unit where they have one.
+        baseline_value, variant_value: the two sides of it: learning rates for "larger_learning_rates", steps for
+            "faster", milliseconds for "cost", otherwise the effect's unit.
         evidence: further numbers worth a line, such as "probability_of_superiority", "tuned_ratio", "fixed_ratio".
         smallest_detectable: the smallest true effect that this many pairs would have found four times in five.
         seeds_needed: pairs that would decide, if the effect is as large as it looks; None where none would.
@@ -164,7 +169,9 @@ class VariantResult:
     description: str
     parameters: int
     tuned_lr: float
-    fastest_lr: float | None  # of the scan: fewest steps to the target; None where no learning rate reached it
+    fastest_lr: (
+        float | None
+    )  # of the scan: fewest steps to the target; None where no learning rate reached it
     tuned_at_edge: bool  # the best learning rate is the grid's last one even after the grid was extended
     scan: tuple[LearningRatePoint, ...]
     validation_curve: Curve  # at the tuned learning rate, fresh seeds
@@ -181,7 +188,9 @@ class VariantResult:
     dead_fraction: float | None  # at the end, mean over hidden layers, median over seeds
     correlation: float | None  # mean absolute correlation between channels, the same
     activation_std: tuple[float | None, ...]  # at the end, by hidden layer
-    train_eval_discrepancy: float | None  # relative difference of the final train loss in the two modes, median
+    train_eval_discrepancy: (
+        float | None
+    )  # relative difference of the final train loss in the two modes, median
     diverged: int
     runs: int
     divergence_interval: Interval

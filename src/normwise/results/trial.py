@@ -45,7 +45,9 @@ class LayerSignals:
     activation_std: tuple[float | None, ...]
     dead_fraction: tuple[float | None, ...]  # units that are zero on the whole batch
     correlation: tuple[float | None, ...]  # mean absolute correlation between the layer's channels
-    percentiles: tuple[float | None, float | None, float | None]  # 15, 50, 85 of one unit of the last pre-activation
+    percentiles: tuple[
+        float | None, float | None, float | None
+    ]  # 15, 50, 85 of one unit of the last pre-activation
 
 
 @dataclass(frozen=True)

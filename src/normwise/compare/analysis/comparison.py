@@ -65,7 +65,10 @@ def _margin_note(measure: Measure, rows: int, margin: float, level: float | None
     share = min(max(level / 100, 0.0), 1.0)
     error = 100 * math.sqrt(share * (1 - share) / rows)
     row = 100 / rows
-    text = f"One row of the test part of {rows:,} is {row:.2g} pp; sampling alone moves one split by ±{1.96 * error:.2g} pp."
+    text = (
+        f"One row of the test part of {rows:,} is {row:.2g} pp; "
+        f"sampling alone moves one split by ±{1.96 * error:.2g} pp."
+    )
     if row > margin:
         return f"{text} The test part is too small to resolve the margin of ±{margin:g} pp within one seed."
     return text

@@ -38,9 +38,10 @@ class Decision:
 def decide(differences: Sequence[float], *, comparisons: int, margin: float, alpha: float = 0.05) -> Decision:
     """Decide whether paired differences (positive: the variant does better) say yes, no, or nothing yet.
 
-    - "yes" or "no": the t interval at level 1 − alpha/comparisons (Bonferroni) lies on one side of zero, so that over all
-      comparisons of the family a null difference is called one in at most `alpha` of runs.
-    - "no difference": the 95 % interval lies within ± margin. It takes precedence: a difference that small does not matter.
+    - "yes" or "no": the t interval at level 1 − alpha/comparisons (Bonferroni) lies on one side of zero, so that
+      over all comparisons of the family a null difference is called one in at most `alpha` of runs.
+    - "no difference": the 95 % interval lies within ± margin. It takes precedence: a difference that small does
+      not matter.
     - "undecided": anything else.
     - "meaningful" from ten pairs on if moreover the variant wins (or loses) at least 75 % of the pairs; else "leaning".
 

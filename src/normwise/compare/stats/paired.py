@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from normwise._optional import require
 from normwise.errors import ArgumentError, explain
@@ -50,7 +50,7 @@ def paired_effect(differences: Sequence[float]) -> PairedEffect:
     return PairedEffect(mean, sd, n)
 
 
-@lru_cache(maxsize=1024)
+@cache
 def t_quantile(probability: float, degrees: int) -> float:
     """Quantile of Student's t distribution."""
     stats = require("scipy.stats", extra="compare", who="the statistics of compare")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 
 from normwise.compare.stats.paired import PairedEffect, t_quantile
@@ -38,11 +39,14 @@ def seeds_needed(
     """
     if effect.pairs < 2:
         return None
-    for n in range(effect.pairs + 1, MOST_SEEDS + 1):
+
+    def decides(n: int) -> bool:
         if abs(effect.mean) > margin:
             detectable = smallest_detectable(effect.sd, n, comparisons=comparisons, alpha=alpha)
-            if detectable is not None and detectable <= abs(effect.mean):
-                return n
-        elif t_quantile(1 - alpha / 2, n - 1) * effect.sd / math.sqrt(n) < margin - abs(effect.mean):
-            return n
-    return None
+            return detectable is not None and detectable <= abs(effect.mean)
+        return t_quantile(1 - alpha / 2, n - 1) * effect.sd / math.sqrt(n) < margin - abs(effect.mean)
+
+    # More pairs always decide more, so the first number that decides is found by halving.
+    candidates = range(effect.pairs + 1, MOST_SEEDS + 1)
+    first = bisect.bisect_left(candidates, True, key=decides)
+    return candidates[first] if first < len(candidates) else None
