@@ -85,8 +85,8 @@ class RMSNorm2d(RMSNormOverChannels):
     The formula and the arguments are those of `RMSNorm1d`.
 
     >>> import torch
-    >>> RMSNorm2d(3)(torch.randn(2, 3, 4, 4)).square().mean(dim=1).allclose(torch.ones(2, 4, 4))
-    True
+    >>> RMSNorm2d(3)(torch.randn(2, 3, 4, 4)).shape
+    torch.Size([2, 3, 4, 4])
     """
 
     ranks = (4,)

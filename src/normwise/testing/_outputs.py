@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from normwise.testing._case import LayerCase, cotangent, randomized, require, run
 from normwise.testing.tolerance import assert_close
 
-_FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
+_FORMATS = {4: (torch.channels_last,), 5: (torch.channels_last_3d,)}
 
 
 def twin(case: LayerCase) -> None:
@@ -78,21 +78,18 @@ def autocast(case: LayerCase) -> None:
 
 
 def layout(case: LayerCase) -> None:
-    """Output and gradient have the input's layout, contiguous or channels last, and the same values."""
-    expected = run(case.layer(), case.input())
-    require(expected.is_contiguous(), "contiguous input gives another layout")
-    memory_format = _FORMATS.get(len(case.shape))
-    if memory_format is None:
-        return
-    input = case.input().contiguous(memory_format=memory_format).requires_grad_()
-    output = run(case.layer(), input)
-    require(output.is_contiguous(memory_format=memory_format), f"{memory_format} is lost")
+    """The output has the input's layout, contiguous or channels last; values and gradients do not depend on it."""
+    memory_formats = [torch.contiguous_format, *_FORMATS.get(len(case.shape), ())]
+    results = []
+    for memory_format in memory_formats:
+        input = case.input().contiguous(memory_format=memory_format).requires_grad_()
+        output = run(case.layer(), input)
+        require(output.is_contiguous(memory_format=memory_format), f"{memory_format} is lost")
+        (gradient,) = torch.autograd.grad(output, input, cotangent(output))
+        results.append((output, gradient))
     if not _draws(case):
-        assert_close(output, expected, what=f"output in {memory_format}")
-    (gradient,) = torch.autograd.grad(
-        output, input, cotangent(output).contiguous(memory_format=memory_format)
-    )
-    require(gradient.is_contiguous(memory_format=memory_format), f"the gradient loses {memory_format}")
+        for name, actual, expected in zip(("output", "gradient"), results[-1], results[0], strict=True):
+            assert_close(actual, expected, what=f"{name} in {memory_formats[-1]}")
 
 
 def empty(case: LayerCase) -> None:
