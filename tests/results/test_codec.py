@@ -12,6 +12,7 @@ def record() -> TrialRecord:
         evaluations=(Evaluation(0, 0.0, 2.3, 10.0, 2.3, None, 0.1 + 0.2, 11.0),),
         signals=(LayerSignals(0, (1e-300,), (None,), (0.1,), (0.2,), (0.0,), (None,), (0.1, 0.2, None)),),
         layers=("blocks.0",),
+        sizes=(64,),
         train_mode_loss=None,
         parameters=7,
         diverged_at=None,

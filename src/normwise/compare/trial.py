@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -48,6 +47,7 @@ def run_trial(trial: Trial, data: Dataset) -> TrialRecord:
                 evaluations=(),
                 signals=(),
                 layers=(),
+                sizes=(),
                 train_mode_loss=None,
                 parameters=0,
                 diverged_at=None,
@@ -76,7 +76,7 @@ def evaluation_steps(steps: int, count: int = EVALUATIONS) -> list[int]:
     """Steps at which to evaluate: 0, then geometrically spaced to the last one, so that fast starts are resolved.
 
     >>> evaluation_steps(100, 6)
-    [0, 2, 5, 14, 37, 100]
+    [0, 2, 5, 14, 38, 100]
     """
     points = {round(2 * (steps / 2) ** (i / max(1, count - 2))) for i in range(count - 1)}
     return sorted({0, steps} | {p for p in points if 0 < p < steps})
@@ -85,20 +85,6 @@ def evaluation_steps(steps: int, count: int = EVALUATIONS) -> list[int]:
 @lru_cache(maxsize=2)
 def _split(data: Dataset, seed: int) -> Split:
     return data.split(seed)
-
-
-@dataclass
-class _Clock:
-    """Seconds spent in training steps."""
-
-    total: float = 0.0
-    since: float = 0.0
-
-    def start(self) -> None:
-        self.since = time.perf_counter()
-
-    def stop(self) -> None:
-        self.total += time.perf_counter() - self.since
 
 
 class _Run:
@@ -114,7 +100,8 @@ class _Run:
         self.model, self.loss = self.training.model, self.training.loss
         batch = _head(self.split.train, SIGNAL_ROWS)
         self.probe = SignalProbe(self.model, batch.inputs, batch.targets, self.loss)
-        self.clock = _Clock()
+        self.step = 0
+        self.seconds = 0.0
         self.evaluations: list[Evaluation] = []
         self.signals: list[LayerSignals] = []
         self.diverged_at: int | None = None
@@ -126,29 +113,34 @@ class _Run:
         stops = evaluation_steps(ground.steps)
         chosen = {round(i * (len(stops) - 1) / (SIGNALS - 1)) for i in range(SIGNALS)}
         signal_stops = {stops[i] for i in chosen}
-        step = 0
         for stop in stops:
-            self.model.train()
-            self.clock.start()
-            while step < stop and self.diverged_at is None:
-                step += 1
-                if not math.isfinite(self.training.step()):
-                    self.diverged_at = step
-            self.clock.stop()
-            last = step == ground.steps or self.diverged_at is not None
-            self.evaluations.append(self._evaluate(step, whole=last))
-            if step in signal_stops or last:
-                self.signals.append(self.probe.measure(step))
+            if stop:
+                self._train_to(stop)
+            last = self.step == ground.steps or self.diverged_at is not None
+            self.evaluations.append(self._evaluate(whole=last))
+            if stop in signal_stops or last:
+                self.signals.append(self.probe.measure(self.step))
             if last:
                 break
 
-    def _evaluate(self, step: int, *, whole: bool) -> Evaluation:
+    def _train_to(self, stop: int) -> None:
+        """Train up to a step, or to the first one whose loss is not finite; only this is on the clock."""
+        self.model.train()
+        started = time.perf_counter()
+        for step in range(self.step + 1, stop + 1):
+            if not math.isfinite(self.training.step()):
+                self.diverged_at = step
+                break
+        self.seconds += time.perf_counter() - started
+        self.step = self.diverged_at or stop
+
+    def _evaluate(self, *, whole: bool) -> Evaluation:
         self.model.eval()
         values: list[float | None] = []
         for name, rows in CURVE_ROWS.items():
             part: Part = getattr(self.split, name)
             values += self._measured(part if whole else _head(part, rows))
-        return Evaluation(step, self.clock.total, *values)
+        return Evaluation(self.step, self.seconds, *values)
 
     def _measured(self, part: Part) -> tuple[float | None, float | None]:
         """Loss and metric of a part in the model's present mode."""
@@ -188,6 +180,7 @@ class _Run:
             evaluations=tuple(self.evaluations),
             signals=tuple(self.signals),
             layers=self.probe.layers,
+            sizes=self.probe.sizes,
             train_mode_loss=self._train_mode_loss() if self.diverged_at is None else None,
             parameters=count_parameters(self.model),
             diverged_at=self.diverged_at,

@@ -55,15 +55,25 @@ class SignalProbe:
         self, model: nn.Module, inputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
     ) -> None:
         self._model, self._inputs, self._targets, self._loss = model, inputs, targets, loss
-        self._hidden = self._hidden_layers()
+        self._hidden, sizes = self._hidden_layers()
         self.layers: tuple[str, ...] = tuple(name for name, _, _ in self._hidden)
+        self.sizes: tuple[int, ...] = tuple(sizes[ordinal] for _, _, ordinal in self._hidden)
 
-    def _hidden_layers(self) -> list[tuple[str, nn.Module, int]]:
-        """Weighted modules whose output reaches an activation next, with the ordinal of that activation's call."""
+    def _hidden_layers(self) -> tuple[list[tuple[str, nn.Module, int]], list[int]]:
+        """Weighted modules whose output reaches an activation next, with the ordinal of that activation's call.
+
+        Also, for each call of an activation, the number of elements that it gets for one sample.
+        """
         calls: list[tuple[str, nn.Module]] = []
+        sizes: list[int] = []
 
         def watch(name: str) -> Callable[..., None]:
-            return lambda module, *_: calls.append((name, module))
+            def call(module: nn.Module, args: tuple[Any, ...]) -> None:
+                calls.append((name, module))
+                if isinstance(module, ACTIVATIONS):
+                    sizes.append(args[0][0].numel())
+
+            return call
 
         handles = [
             module.register_forward_pre_hook(watch(name))
@@ -82,7 +92,7 @@ class SignalProbe:
             activations += isinstance(module, ACTIVATIONS)
             if isinstance(module, WEIGHTED) and isinstance(following, ACTIVATIONS):
                 hidden.append((name, module, activations))
-        return hidden
+        return hidden, sizes
 
     def measure(self, step: int) -> LayerSignals:
         """One forward and one backward pass outside of training."""

@@ -18,7 +18,7 @@ from normwise.report.figures_training import (
 from normwise.report.numbers import count, finite, learning_rate, listing, quantity, sentence
 from normwise.report.palette import assign
 from normwise.report.tables import claim_details, pairs, results, trials
-from normwise.report.wording import claim_list, display
+from normwise.report.wording import claim_list, display, target_words
 from normwise.results import Comparison, DataSummary, Setting
 
 
@@ -142,7 +142,7 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
         f"{setting.network}. Batch size {setting.batch_size}, {setting.optimizer}, "
         f"{count(setting.steps, 'step')}. Learning rates {grid}, chosen on validation with "
         f"{count(len(setting.scan_seeds), 'seed')}; then {count(len(setting.seeds), 'fresh seed')}. "
-        f"Baseline: {setting.baseline}. {sentence(setting.target_reason)}"
+        f"Baseline: {setting.baseline}. Target: {sentence(f'{target_words(setting, data)}, {setting.target_reason}')}"
     )
     notes = tuple(Paragraph(sentence(note), "note") for note in setting.notes)
     return Section(

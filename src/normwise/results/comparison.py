@@ -85,9 +85,9 @@ class InitSpread:
 class GradientFlow:
     """RMS of the loss gradient by hidden layer, first to last; medians over seeds.
 
-    A slope is the factor per layer of the squared gradient norm going back towards the input: exp of the fitted slope
-    of log RMS², so 1 is level, below 1 vanishes and above 1 explodes. None where it cannot be fitted (under 3 layers,
-    or a gradient of zero).
+    A slope is the factor per layer of the squared gradient norm (RMS² times the layer's elements) going back towards
+    the input, fitted in logs: 1 is level, below 1 vanishes and above 1 explodes. None where it cannot be fitted (under
+    3 layers, or a gradient of zero).
     """
 
     layers: tuple[str, ...]

@@ -62,6 +62,7 @@ class TrialRecord:
         evaluations: in the order of their steps; the first one is before training.
         signals: at a few steps, the first and the last among them.
         layers: names of the hidden layers that `signals` speaks of.
+        sizes: elements of each one's pre-activation for one sample, units times positions.
         train_mode_loss: the final training loss in training mode; against the last evaluation's `train_loss` it is the
             train/eval discrepancy.
         parameters: number of trained values.
@@ -76,6 +77,7 @@ class TrialRecord:
     evaluations: tuple[Evaluation, ...]
     signals: tuple[LayerSignals, ...]
     layers: tuple[str, ...]
+    sizes: tuple[int, ...]
     train_mode_loss: float | None
     parameters: int
     diverged_at: int | None

@@ -268,21 +268,14 @@ def _departures(evidence: Evidence, variant: Variant) -> list[float | None]:
     by_init = [evidence.tuned(variant, init) for init in evidence.plan.spec.initializations]
     departures: list[float | None] = []
     for seed_records in zip(*by_init, strict=True):
-        factors = [
-            None if r is None or (s := first_signals(r)) is None else slope(s.gradient_rms)
-            for r in seed_records
-        ]
+        factors = [None if r is None else slope(first_signals(r), r.sizes) for r in seed_records]
         logs = [abs(math.log10(factor)) for factor in factors if factor is not None]
         departures.append(statistics.fmean(logs) if len(logs) == len(factors) else None)
     return departures
 
 
 def _mean_slope(records: Records, when: Callable[[TrialRecord], LayerSignals | None]) -> float | None:
-    found = [
-        slope(signals.gradient_rms)
-        for record in records
-        if record is not None and (signals := when(record)) is not None
-    ]
+    found = [slope(when(record), record.sizes) for record in records if record is not None]
     known = [math.log(factor) for factor in found if factor is not None]
     return math.exp(statistics.fmean(known)) if known else None
 

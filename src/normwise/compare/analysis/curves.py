@@ -60,15 +60,17 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def slope(rms: Sequence[float | None]) -> float | None:
-    """The factor per layer of the squared gradient going back towards the input, fitted in logs over depth.
+def slope(signals: LayerSignals | None, sizes: Sequence[int]) -> float | None:
+    """The factor per layer of the squared gradient norm going back towards the input, fitted in logs over depth.
 
-    >>> round(slope([0.4, 0.2, 0.1]), 6)
-    4.0
+    Args:
+        signals: with the gradient's RMS at each layer.
+        sizes: elements of each layer for one sample: the squared norm is RMS² times them.
     """
+    rms = () if signals is None else signals.gradient_rms
     if len(rms) < FEWEST_LAYERS or any(value is None or value <= 0 for value in rms):
         return None
-    logs = 2 * np.log(np.array(rms, dtype=np.float64))
+    logs = 2 * np.log(np.array(rms, dtype=np.float64)) + np.log(sizes)
     return float(np.exp(-np.polyfit(np.arange(len(logs)), logs, 1)[0]))
 
 
@@ -98,11 +100,7 @@ def gradient_flow(records: Records) -> GradientFlow:
     """Gradient RMS by layer and its slope, at the start and at the end."""
 
     def slopes(when: Callable[[TrialRecord], LayerSignals | None]) -> tuple[float | None, Interval]:
-        found = [
-            slope(signals.gradient_rms)
-            for record in records
-            if record is not None and (signals := when(record)) is not None
-        ]
+        found = [slope(when(record), record.sizes) for record in records if record is not None]
         logs = [math.log(value) for value in found if value is not None]
         if not logs:
             return None, Interval(None, None)

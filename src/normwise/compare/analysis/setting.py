@@ -156,7 +156,7 @@ def _scan_point(evidence: Evidence, variant: Variant, lr: float) -> LearningRate
 
 
 def _init_spread(evidence: Evidence, name: str, records: Records) -> InitSpread:
-    values = tuple(None if r is None else evidence.measure.settled(r, "test") for r in records)
+    values = tuple(evidence.measure.final(r, "test") for r in records)
     return InitSpread(
         name, values, median(values), sum(r is not None and r.outcome == "diverged" for r in records)
     )
