@@ -107,6 +107,16 @@ def compare(
         list[str] | None,
         typer.Option(help="Channels of the cnn's blocks, first to last.", rich_help_panel=_TRAINING),
     ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(help="Hidden widths of the cnn behind its blocks.", rich_help_panel=_TRAINING),
+    ] = None,
+    reduce: Annotated[
+        str | None,
+        typer.Option(
+            help="How the cnn goes from positions to features: average or flatten.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
     activation: Annotated[
         str | None,
         typer.Option(help="relu, leaky_relu, gelu, silu, tanh or sigmoid.", rich_help_panel=_TRAINING),
@@ -187,6 +197,7 @@ def compare(
             "data": data,
             "target": target,
             "task": task,
+            "activation": activation,
             "baseline": baseline,
             "metric": metric,
             "goal": goal,
@@ -211,7 +222,13 @@ def compare(
                 augment=augment,
             ),
             "networks": networks(
-                network, width=width, channels=channels, activation=activation, residual=residual
+                network,
+                width=width,
+                channels=channels,
+                head=head,
+                reduce=reduce,
+                activation=activation,
+                residual=residual,
             ),
         }.items()
         if value not in (None, [])

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from normwise.cli.options import decimals, integers, words
-from normwise.compare.spec import Network
 from normwise.compare.variant import NORMS, Position, parse_variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
-
-NETWORKS = ("mlp", "cnn")
 
 
 def variants(
@@ -67,6 +64,8 @@ def networks(
     *,
     width: Sequence[str] | None,
     channels: Sequence[str] | None,
+    head: Sequence[str] | None,
+    reduce: str | None,
     activation: str | None,
     residual: bool,
 ) -> list[dict[str, Any]]:
@@ -76,15 +75,18 @@ def networks(
         shape["widths"] = integers("--width", width)
     if channels:
         shape["channels"] = integers("--channels", channels)
-    if activation is not None:
-        shape["activation"] = activation
+    if head:
+        shape["head"] = integers("--head", head)
+    if reduce is not None:
+        shape["reduce"] = reduce
     if residual:
         shape["residual"] = True
-    kinds = words(network)
-    if shape and not kinds:
-        # Options of a network's shape name the network that they shape.
-        kinds = ["cnn"] * bool(channels or residual) + ["mlp"] * bool(width) or list(NETWORKS[:1])
-    return [{"kind": kind, **{k: v for k, v in shape.items() if k in Network.model_fields}} for kind in kinds]
+    # Options of a network's shape name the network that they shape.
+    convolutional = bool(channels or head or reduce or residual)
+    kinds = words(network) or ["mlp"] * bool(width) + ["cnn"] * convolutional
+    if activation is not None:
+        shape["activation"] = activation
+    return [{"kind": kind, **shape} for kind in kinds]
 
 
 def initializations(typed: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import torch
 from normwise.compare.measures import Measure, find_measure
 from normwise.compare.network import build, initialize
 from normwise.compare.plan import Ground, Plan, grounds
-from normwise.compare.spec import Initialization, Network, Spec
+from normwise.compare.spec import Initialization, Network, NetworkKind, Spec
 from normwise.compare.training import INITIAL_ROWS
 from normwise.compare.variant import Variant
 from normwise.data import Dataset, Split, load
@@ -67,8 +67,9 @@ def prepare(spec: Spec) -> Prepared:
     """
     data = load(spec.data, target=spec.target, task=spec.task)
     if not spec.networks:
-        kinds: Sequence[Network] = (Network(kind="mlp"), Network(kind="cnn"))
-        spec = spec.model_copy(update={"networks": tuple(kinds if data.in_shape is not None else kinds[:1])})
+        kinds: tuple[NetworkKind, ...] = ("mlp",) if data.in_shape is None else ("mlp", "cnn")
+        networks = tuple(Network(kind=kind, activation=spec.activation) for kind in kinds)
+        spec = spec.model_copy(update={"networks": networks})
     measure = find_measure(spec.metric, data.task)
     split = data.split(0)
     rows = len(split.train.targets)

@@ -42,6 +42,12 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _known_activation(value: str) -> str:
+    if value not in ACTIVATIONS:
+        raise unknown_name("compare", "activation", value, ACTIVATIONS)
+    return value
+
+
 class Network(_Frozen):
     """The network that every variant shares.
 
@@ -70,12 +76,7 @@ class Network(_Frozen):
             raise ValueError("widths must be at least 1")
         return value
 
-    @field_validator("activation")
-    @classmethod
-    def _known_activation(cls, value: str) -> str:
-        if value not in ACTIVATIONS:
-            raise unknown_name("compare", "activation", value, ACTIVATIONS)
-        return value
+    _known_activation = field_validator("activation")(_known_activation)
 
     def at_depth(self, depth: int | None) -> Network:
         """The same network with `depth` hidden layers (or convolutional blocks), the last width repeated."""
@@ -115,7 +116,9 @@ class Spec(_Frozen):
     Attributes:
         data: name or path of the data.
         target, task: as `normwise.data.load` takes them.
-        networks: compared separately, never with each other.
+        networks: compared separately, never with each other; none leaves the choice to the data: an mlp, and for
+            images a cnn beside it.
+        activation: of the networks that the data chooses.
         variants: None takes every normalization that fits the network.
         baseline: name of the variant the others are held against; None takes the first.
         initializations: the first is the main one; the others show the sensitivity to it.
@@ -134,6 +137,7 @@ class Spec(_Frozen):
     target: str | None = None
     task: Literal["classification", "regression"] | None = None
     networks: tuple[Network, ...] = ()
+    activation: str = "relu"
     variants: tuple[Variant, ...] | None = None
     baseline: str | None = None
     initializations: tuple[Initialization, ...] = (Initialization(), Initialization(scale=0.1))
@@ -149,6 +153,8 @@ class Spec(_Frozen):
     goal: float | None = None
     margin: float | None = Field(None, gt=0)
     probe: bool = True
+
+    _known_activation = field_validator("activation")(_known_activation)
 
     @field_validator("lrs")
     @classmethod

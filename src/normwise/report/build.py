@@ -142,12 +142,18 @@ def _setting(setting: Setting, data: DataSummary, slots: dict[str, int], anchor:
         f"{setting.network}. Batch size {setting.batch_size}, {setting.optimizer}, "
         f"{count(setting.steps, 'step')}. Learning rates {grid}, chosen on validation with "
         f"{count(len(setting.scan_seeds), 'seed')}; then {count(len(setting.seeds), 'fresh seed')}. "
-        f"Baseline: {setting.baseline}. Target: {sentence(f'{target_words(setting, data)}, {setting.target_reason}')}"
+        f"Baseline: {setting.baseline}. {_target(setting, data)}"
     )
     notes = tuple(Paragraph(sentence(note), "note") for note in setting.notes)
     return Section(
         anchor, display(setting.name), (Paragraph(lead), *notes), (words, training, inside, outcome)
     )
+
+
+def _target(setting: Setting, data: DataSummary) -> str:
+    if setting.target is None:
+        return sentence(f"No target for speed was fixed: {setting.target_reason or 'nothing was measured'}")
+    return sentence(f"Target for speed: {target_words(setting, data)}, {setting.target_reason}")
 
 
 def _drawn(*figures: Figure) -> tuple[Block, ...]:
