@@ -151,3 +151,14 @@ def test_resets() -> None:
         layer(torch.randn(8, 3))
         layer.reset_parameters()
         assert all(torch.equal(value, fresh[name]) for name, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_tracking_turned_off_later(training: bool) -> None:
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    ours, theirs = layers.BatchNorm1d(3).train(training), nn.BatchNorm1d(3).train(training)
+    ours.track_running_stats = theirs.track_running_stats = False
+    assert_close(ours(x), theirs(x))
+    for (name, mine), (_, other) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
+        assert torch.equal(mine, other), name
+    assert ours.running_mean.abs().max() == 0

@@ -181,3 +181,11 @@ def test_several_inputs() -> None:
             return self.layer(a + b)
 
     assert initialize_weight_norm_(Two(), (torch.randn(8, 3), torch.randn(8, 3))) == ("layer",)
+
+
+def test_other_hooks_see_the_initialised_output() -> None:
+    layer, batch = weight_norm(nn.Linear(5, 4)), torch.randn(32, 5) * 3
+    seen: list[Tensor] = []
+    layer.register_forward_hook(lambda _m, _i, output: seen.append(output.detach()))
+    initialize_weight_norm_(layer, batch)
+    assert_close(seen[0].std(0, correction=0), torch.ones(4), what="what the hook saw", scale=4.0)
