@@ -1,7 +1,6 @@
 """Torch's own table of module tests, run on our classes.
 
-The table is read in a process of its own: importing torch's test utilities sets global flags. They import a
-package for expected texts that the table does not use, so an empty one stands in for it.
+The table is read in a process of its own: importing torch's test utilities sets global flags.
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ NAMES = [
 ]
 
 READ_TABLE = """
-import pickle, sys, types, unittest
-stand_in = types.ModuleType("expecttest")
-stand_in.TestCase = unittest.TestCase
-sys.modules.setdefault("expecttest", stand_in)
+import pickle, sys
 import torch
 from torch.testing._internal.common_modules import module_db
 
