@@ -47,9 +47,15 @@ def answer(question: Spec, *, out: Path | None, workers: int | None, as_json: bo
 
 
 def _leave(comparison: Comparison, log: Console) -> None:
-    """Exit 1 where a trial raised; a diverged trial is data."""
+    """Exit 1 where a trial raised, or no trial of a variant finished; a diverged trial is data."""
     raised = [row for row in comparison.trials if row["outcome"] == "raised"]
-    if not raised:
-        return
-    log.print(f"{len(raised)} of {len(comparison.trials)} trials raised; the first: {raised[0]['error']}")
-    raise typer.Exit(1)
+    asked = {(row["setting"], row["variant"]) for row in comparison.trials}
+    finished = {(row["setting"], row["variant"]) for row in comparison.trials if row["outcome"] == "finished"}
+    if raised:
+        log.print(f"{len(raised)} of {len(comparison.trials)} trials raised; the first: {raised[0]['error']}")
+    for setting, variant in sorted(asked - finished, key=str):
+        log.print(
+            f"No trial of {variant!r} finished ({setting}): every learning rate of its grid diverged or failed."
+        )
+    if raised or asked - finished:
+        raise typer.Exit(1)

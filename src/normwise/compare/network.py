@@ -40,10 +40,16 @@ def build(network: Network, variant: Variant, in_shape: tuple[int, ...], out_fea
         channels=network.channels,
         head=network.head,
         residual=network.residual,
+        pool=pooling(network, in_shape),
         reduce=network.reduce,
         norm_head=variant.norm != "instance",  # a head has no positions to average over
         **shared,
     )
+
+
+def pooling(network: Network, in_shape: tuple[int, ...]) -> str:
+    """Average pooling between blocks, unless the image would be used up before the last one: then none at all."""
+    return "average" if min(in_shape[1:]) >> (len(network.channels) - 1) >= 1 else "none"
 
 
 def initialize(
@@ -91,8 +97,10 @@ def describe(network: Network, in_shape: tuple[int, ...], out_features: int) -> 
         return f"multilayer perceptron {sizes}, {network.activation}"
     channels = "-".join(str(n) for n in (in_shape[0], *network.channels))
     head = "-".join(str(n) for n in (*network.head, out_features))
+    between = "average" if pooling(network, in_shape) == "average" else "no"
     residual = ", residual" if network.residual else ""
     return (
-        f"convolutional network, 3×3 convolutions {channels}, {network.reduce} pooling, head {head}, "
+        f"convolutional network, 3×3 convolutions {channels}, {between} pooling between, "
+        f"{network.reduce} over positions, head {head}, "
         f"{network.activation}{residual}"
     )

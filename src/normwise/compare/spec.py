@@ -146,12 +146,12 @@ class Spec(_Frozen):
     depths: tuple[int, ...] = ()
     optimizers: tuple[OptimizerName, ...] = ("sgd",)
     steps: int | None = Field(None, ge=1)
-    epochs: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
     seeds: int = Field(5, ge=1, le=10_000)
     scan_seeds: int = Field(5, ge=1, le=1000)
     metric: str | None = None
-    goal: float | None = None
-    margin: float | None = Field(None, gt=0)
+    goal: float | None = Field(None, allow_inf_nan=False)
+    margin: float | None = Field(None, gt=0, allow_inf_nan=False)
     probe: bool = True
 
     _known_activation = field_validator("activation")(_known_activation)
@@ -178,6 +178,26 @@ class Spec(_Frozen):
         if not value:
             raise ValueError("there must be at least one")
         return tuple(dict.fromkeys(value))
+
+    @field_validator("networks")
+    @classmethod
+    def _one_of_a_kind(cls, value: tuple[Network, ...]) -> tuple[Network, ...]:
+        found = tuple(dict.fromkeys(value))
+        if len({network.kind for network in found}) < len(found):
+            raise ValueError("give each kind of network once; several depths are for `depths`")
+        return found
+
+    @field_validator("variants")
+    @classmethod
+    def _told_apart(cls, value: tuple[Variant, ...] | None) -> tuple[Variant, ...] | None:
+        if value is None:
+            return None
+        found = tuple(dict.fromkeys(value))
+        names = [variant.name for variant in found]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two variants named {twice!r} train the same network; leave one away")
+        return found
 
     @model_validator(mode="after")
     def _one_length(self) -> Spec:

@@ -35,9 +35,9 @@ class Variant(BaseModel):
     norm: str = "none"
     position: Position = "before"
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
-    l1: float = Field(0.0, ge=0.0)
-    l2: float = Field(0.0, ge=0.0)
-    weight_decay: float = Field(0.0, ge=0.0)
+    l1: float = Field(0.0, ge=0.0, allow_inf_nan=False)
+    l2: float = Field(0.0, ge=0.0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     augment: tuple[str, ...] = ()
     norm_output: bool = False
 

@@ -209,6 +209,8 @@ def initialization(evidence: Evidence, variant: Variant, margin: float) -> Claim
     unit = evidence.measure.difference_unit
     if len(others) < 2:
         return _not_measured("initialization", variant, unit, "one initialization shows no spread")
+    if _nothing_trained(pairs(evidence.tuned(evidence.baseline), evidence.tuned(variant))):
+        return _not_measured("initialization", variant, unit, "every run of both diverged")
     base, mine = (_spreads(evidence, w) for w in (evidence.baseline, variant))
     both = [(b, v) for b, v in zip(base, mine, strict=True) if b is not None and v is not None]
     if not both:
@@ -299,6 +301,11 @@ def gap_of(evidence: Evidence, record: TrialRecord) -> float | None:
     return None if train is None or test is None else evidence.measure.sign * (train - test)
 
 
+def _nothing_trained(found: list[tuple[TrialRecord, TrialRecord]]) -> bool:
+    """Whether there is no run to compare but untrained networks with untrained networks."""
+    return bool(found) and all(r.outcome == "diverged" for pair in found for r in pair)
+
+
 def _paired_metric(
     claim: ClaimName,
     evidence: Evidence,
@@ -308,7 +315,10 @@ def _paired_metric(
     sign: int,
 ) -> Claim:
     unit = evidence.measure.difference_unit
-    sides = [(read(b), read(v)) for b, v in pairs(evidence.tuned(evidence.baseline), evidence.tuned(variant))]
+    found = pairs(evidence.tuned(evidence.baseline), evidence.tuned(variant))
+    if _nothing_trained(found):
+        return _not_measured(claim, variant, unit, "every run of both diverged")
+    sides = [(read(b), read(v)) for b, v in found]
     both = [(b, v) for b, v in sides if b is not None and v is not None]
     if not both:
         return _not_measured(claim, variant, unit, "no pair of finished runs")
