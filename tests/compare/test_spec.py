@@ -1,0 +1,126 @@
+import itertools
+from typing import Any
+
+import pytest
+
+from normwise.compare.spec import LEARNING_RATES, Network, Spec, make_spec
+from normwise.compare.variant import NORMS, product
+from normwise.errors import ArgumentError, UnknownNameError
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"lrs": (0.1, 0.0)}, ["`lrs` (`--lr`)", "positive"]),
+        ({"lrs": (-0.1,)}, ["--lr", "positive"]),
+        ({"lrs": (float("nan"),)}, ["--lr", "finite"]),
+        ({"lrs": ()}, ["--lr"]),
+        ({"batch_sizes": (0,)}, ["--batch-size", "at least 1"]),
+        ({"batch_sizes": ()}, ["--batch-size", "at least one"]),
+        ({"depths": (0,)}, ["--depth", "at least 1"]),
+        ({"steps": 0}, ["steps", "Got 0"]),
+        ({"steps": 5, "epochs": 1.0}, ["`steps` or `epochs`, not both"]),
+        ({"epochs": float("inf")}, ["epochs", "finite"]),
+        ({"margin": float("nan")}, ["margin", "Got nan"]),
+        ({"goal": float("nan")}, ["goal", "finite"]),
+        ({"seeds": 0}, ["seeds"]),
+        ({"optimizers": ("sdg",)}, ["--optimizer", "'sdg'", "'sgd'"]),
+        ({"initializations": ({"scheme": "he", "scale": -1.0},)}, ["--init", "greater than 0"]),
+        ({"networks": ({"kind": "rnn"},)}, ["--network", "'mlp' or 'cnn'"]),
+        ({"networks": ({"kind": "mlp", "widths": (0,)},)}, ["--network", "at least 1"]),
+        ({"variants": ({"dropout": 1.0},)}, ["--norm and its companions", "less than 1"]),
+        ({"variants": ({"norm": "batch:4"},)}, ["only group takes a number of groups"]),
+        ({"variants": ({"norm": "group:0"},)}, ["at least 1"]),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_its_option(fields: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        make_spec(fields)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("fields", "near"),
+    [
+        ({"variants": ({"norm": "bacth"},)}, "Did you mean 'batch'"),
+        ({"variants": ({"augment": ("rotat:5",)},)}, "Did you mean 'rotate'"),
+        ({"initializations": ({"scheme": "xavjer"},)}, "Did you mean 'xavier'"),
+        ({"activation": "rleu"}, "Did you mean 'relu'"),
+        ({"networks": ({"kind": "mlp", "activation": "tan"},)}, "'tanh'"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_ones(fields: dict[str, Any], near: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        make_spec(fields)
+    assert near in str(caught.value)
+
+
+def test_an_unknown_field_is_told_with_the_nearest_ones() -> None:
+    with pytest.raises(ArgumentError, match="unknown option 'seed'") as caught:
+        make_spec({"seed": 3})
+    assert "'seeds'" in str(caught.value)
+
+
+def test_a_question_survives_json() -> None:
+    spec = make_spec({"variants": product(norms=("none", "group:4"), dropouts=(0.0, 0.2)), "lrs": (1.0, 0.1)})
+    assert spec.lrs == (0.1, 1.0)
+    assert Spec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_the_identity_is_that_of_the_question_and_its_data_without_the_number_of_seeds() -> None:
+    spec = make_spec({"data": "wine"})
+    assert spec.identity("a") == make_spec({"data": "wine", "seeds": 20}).identity("a")
+    others = [{"data": "digits"}, {"data": "wine", "steps": 7}, {"data": "wine", "scan_seeds": 3}]
+    names = {spec.identity("a"), spec.identity("b"), *(make_spec(other).identity("a") for other in others)}
+    assert len(names) == 5
+
+
+def test_every_normalization_that_fits_is_the_default() -> None:
+    spec = make_spec({})
+    assert [v.name for v in spec.variants_for("cnn")] == list(NORMS)
+    assert [v.name for v in spec.variants_for("mlp")] == [norm for norm in NORMS if norm != "instance"]
+    for rates in LEARNING_RATES.values():
+        assert len(rates) >= 3
+        assert all(b / a == pytest.approx(10) for a, b in itertools.pairwise(rates))
+    assert len({init.scale for init in spec.initializations}) == 2
+    assert spec.seeds == 5
+
+
+def test_the_baseline_is_the_plain_network_else_the_first_else_the_one_asked_for() -> None:
+    assert make_spec({}).baseline_for("mlp") == "none"
+    pair = product(norms=("batch", "layer"))
+    assert make_spec({"variants": pair}).baseline_for("mlp") == "batch"
+    assert make_spec({"variants": pair, "baseline": "layer"}).baseline_for("mlp") == "layer"
+    with pytest.raises(UnknownNameError, match="Did you mean 'layer'"):
+        make_spec({"variants": pair, "baseline": "lyaer"}).baseline_for("mlp")
+
+
+def test_depth_repeats_the_last_width_or_cuts() -> None:
+    network = Network(kind="mlp", widths=(32, 16))
+    assert network.at_depth(4).widths == (32, 16, 16, 16)
+    assert network.at_depth(1).widths == (32,)
+    assert network.at_depth(None) is network
+    assert Network(kind="cnn", channels=(4, 8)).at_depth(3).channels == (4, 8, 8)
+
+
+def test_a_variant_or_network_given_twice_is_one() -> None:
+    spec = make_spec(
+        {
+            "variants": ({"norm": "batch"}, {"norm": "none"}, {"norm": "batch"}),
+            "networks": ({"kind": "mlp"},) * 2,
+        }
+    )
+    assert [variant.name for variant in spec.variants or ()] == ["batch", "none"]
+    assert len(spec.networks) == 1
+
+
+def test_two_networks_of_one_kind_are_refused_because_their_settings_would_share_a_name() -> None:
+    with pytest.raises(ArgumentError, match=r"--network.*each kind of network once"):
+        make_spec({"networks": ({"kind": "mlp", "widths": (8,)}, {"kind": "mlp", "widths": (16,)})})
+
+
+def test_variants_that_differ_and_share_a_name_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="two variants named 'none'"):
+        make_spec({"variants": ({"norm": "none"}, {"norm": "none", "position": "after"})})

@@ -1,0 +1,44 @@
+import pytest
+
+from normwise.compare.variant import Variant, parse_variant, product
+from normwise.errors import ArgumentError
+
+
+def test_a_product_holds_every_combination_once() -> None:
+    variants = product(
+        norms=("none", "batch", "weight"), positions=("before", "after"), dropouts=(0.0, 0.2), l2=(0.0, 1e-3)
+    )
+    assert len(variants) == len({variant.name for variant in variants}) == 4 * 4
+    assert all(v.position == "before" for v in variants if v.norm in ("none", "weight"))
+
+
+def test_a_name_says_all_that_differs_from_a_plain_network() -> None:
+    variant = Variant(
+        norm="group:4",
+        position="after",
+        dropout=0.1,
+        l1=1e-4,
+        l2=1e-3,
+        weight_decay=0.01,
+        augment=("flip", "rotate:10"),
+        norm_output=True,
+    )
+    assert variant.name == (
+        "group:4 after + output + dropout 0.1 + L1 0.0001 + L2 0.001 + decay 0.01 + flip, rotate:10"
+    )
+    assert Variant().name == "none"
+
+
+def test_a_variant_is_read_from_text() -> None:
+    fields = parse_variant(
+        "norm=group:4, dropout=0.2, augment=flip+rotate:10, position=after, norm_output=true"
+    )
+    assert Variant.model_validate(fields) == Variant(
+        norm="group:4", dropout=0.2, augment=("flip", "rotate:10"), position="after", norm_output=True
+    )
+
+
+@pytest.mark.parametrize("text", ["batch", "norm=batch,droput=0.1"])
+def test_text_that_is_no_variant_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"--variant norm=batch,dropout=0\.2"):
+        parse_variant(text)
