@@ -27,52 +27,9 @@ if TYPE_CHECKING:
     )
     from normwise.report.write import report as report
 
-_LAYERS = [
-    "AlphaDropout",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "BatchNormAct1d",
-    "BatchNormAct2d",
-    "BatchNormAct3d",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Dropout3d",
-    "GroupNorm",
-    "GroupNormAct",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d",
-    "InstanceNormAct1d",
-    "InstanceNormAct2d",
-    "InstanceNormAct3d",
-    "LayerNorm",
-    "LayerNorm1d",
-    "LayerNorm2d",
-    "LayerNorm3d",
-    "LayerNormAct",
-    "LayerNormAct1d",
-    "LayerNormAct2d",
-    "LayerNormAct3d",
-    "RMSNorm",
-    "RMSNorm1d",
-    "RMSNorm2d",
-    "RMSNorm3d",
-    "RMSNormAct",
-    "RMSNormAct1d",
-    "RMSNormAct2d",
-    "RMSNormAct3d",
-    "WeightNorm",
-    "initialize_weight_norm_",
-    "remove_weight_norm",
-    "weight_norm",
-]
-
 attach(
     __name__,
-    dict.fromkeys(_LAYERS, "normwise.layers")
-    | dict.fromkeys(("L1", "L2", "Elastic", "parameter_groups", "sparsity"), "normwise.regularizers")
+    dict.fromkeys(("L1", "L2", "Elastic", "parameter_groups", "sparsity"), "normwise.regularizers")
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
     | {
         "compare": "normwise.compare",
@@ -80,4 +37,5 @@ attach(
         "load": "normwise.data",
         "report": "normwise.report",
     },
+    fallback="normwise.layers",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from normwise.augment import build as build_augmentation
 from normwise.compare.measures import Measure, find_measure
 from normwise.compare.network import build, initialize
 from normwise.compare.plan import Ground, Plan, grounds
@@ -125,6 +126,17 @@ def _check_variants(variants: Sequence[Variant], ground: Ground) -> None:
 def _try(ground: Ground, variant: Variant, initializations: Sequence[Initialization], split: Split) -> None:
     """Build the network, draw its weights and run one batch, so that what cannot work is told at once."""
     batch = split.train.inputs[: min(ground.batch_size, INITIAL_ROWS)]
+    if variant.augment:
+        if batch.dim() != 4:
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    "`augment` needs images",
+                    f"{'+'.join(variant.augment)} for rows of {batch.shape[1]} columns",
+                    "leave it away for this data",
+                )
+            )
+        batch = build_augmentation(variant.augment)(batch, seed=0)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = build(ground.network, variant, split.in_shape, split.out_features)
         for initialization in initializations:

@@ -7,7 +7,6 @@ samples, C channels (units), S positions.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -64,16 +63,10 @@ class SignalProbe:
 
         Also, for each call of an activation, the number of elements that it gets for one sample.
         """
-        calls: list[tuple[str, nn.Module]] = []
-        sizes: list[int] = []
+        calls: list[tuple[str, nn.Module, Tensor]] = []
 
         def watch(name: str) -> Callable[..., None]:
-            def call(module: nn.Module, args: tuple[Any, ...]) -> None:
-                calls.append((name, module))
-                if isinstance(module, ACTIVATIONS):
-                    sizes.append(args[0][0].numel())
-
-            return call
+            return lambda module, args: calls.append((name, module, args[0]))
 
         handles = [
             module.register_forward_pre_hook(watch(name))
@@ -87,11 +80,18 @@ class SignalProbe:
             for handle in handles:
                 handle.remove()
         hidden: list[tuple[str, nn.Module, int]] = []
-        activations = 0
-        for (name, module), (_, following) in itertools.pairwise(calls):
-            activations += isinstance(module, ACTIVATIONS)
-            if isinstance(module, WEIGHTED) and isinstance(following, ACTIVATIONS):
-                hidden.append((name, module, activations))
+        sizes: list[int] = []
+        latest: tuple[str, nn.Module] | None = None
+        read: list[Tensor] = []
+        for name, module, received in calls:
+            if isinstance(module, ACTIVATIONS):
+                if latest is not None:
+                    hidden.append((*latest, len(sizes)))
+                sizes.append(received[0].numel())
+                latest, read = None, []
+            elif not any(received is other for other in read):  # a shortcut reads what the main path reads
+                latest = (name, module)
+                read.append(received)
         return hidden, sizes
 
     def measure(self, step: int) -> LayerSignals:
@@ -113,7 +113,8 @@ class SignalProbe:
                 inputs = [calls[ordinal][0] for _, _, ordinal in self._hidden]
                 weights = [_trained_weight(module) for _, module, _ in self._hidden]
                 # Before buffers are put back: a backward pass must not find them changed.
-                gradients = torch.autograd.grad(loss, inputs + weights, allow_unused=True)
+                tensors = inputs + weights
+                gradients = torch.autograd.grad(loss, tensors, allow_unused=True) if tensors else ()
         finally:
             for handle in handles:
                 handle.remove()
