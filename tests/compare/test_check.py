@@ -1,0 +1,100 @@
+from typing import Any
+
+import pytest
+import torch
+
+from normwise.compare.check import DEFAULT_STEPS, prepare
+from normwise.compare.spec import make_spec
+from normwise.errors import ArgumentError, UnknownNameError
+
+SMALL = {"networks": ({"kind": "mlp", "widths": (8, 8, 8)},)}
+CNN = {"networks": ({"kind": "cnn", "channels": (4, 6), "head": (8,)},)}
+
+
+def question(data: str = "wine", **fields: Any) -> Any:
+    return make_spec({"data": data} | SMALL | fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"batch_sizes": (500,)}, ["--batch-size 500", "training rows", "use --batch-size"]),
+        ({"batch_sizes": (1,), "variants": ({"norm": "batch"},)}, ["Batch", "--norm group"]),
+        ({"variants": ({"norm": "group:3"},)}, ["8 and 3", "1, 2, 4, 8"]),
+        ({"data": "digits", "variants": ({"norm": "group:4"},)} | CNN, ["6 and 4", "1, 2, 3, 6"]),
+        (CNN, ["a cnn needs images", "13 columns", "--network mlp"]),
+        ({"variants": ({"norm": "instance"},)}, ["Instance Normalization needs positions"]),
+        (
+            {"variants": ({"norm": "none", "augment": ("flip",)},)},
+            ["augment", "images", "13 columns"],
+        ),
+        (
+            {"data": "digits", "variants": ({"augment": ("rotate:ten",)},)},
+            ["rotate:ten"],
+        ),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_trained(
+    fields: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        prepare(question(**fields))
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"data": "wien"}, {"metric": "rmse"}, {"baseline": "batsch"}],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_unknown_names_are_told_before_anything_is_trained(fields: dict[str, Any]) -> None:
+    with pytest.raises(UnknownNameError):
+        prepare(question(**fields))
+
+
+def test_rows_get_a_perceptron_and_images_also_a_convolutional_network() -> None:
+    for data, kinds in (("wine", ["mlp"]), ("digits", ["mlp", "cnn"])):
+        prepared = prepare(make_spec({"data": data, "variants": ({"norm": "none"},), "activation": "tanh"}))
+        assert [network.kind for network in prepared.spec.networks] == kinds
+        assert {network.activation for network in prepared.spec.networks} == {"tanh"}
+
+
+def test_the_length_of_a_training_is_given_in_steps_or_epochs() -> None:
+    def steps(**fields: Any) -> int:
+        return (
+            prepare(question(variants=({"norm": "none"},), batch_sizes=(10,), **fields)).plans[0].ground.steps
+        )
+
+    assert steps() == DEFAULT_STEPS
+    assert steps(steps=7) == 7
+    rows = len(prepare(question()).split.train.targets)
+    assert steps(epochs=2.5) == round(2.5 * (rows // 10))
+    assert steps(epochs=1e-9) == 1
+
+
+def test_what_a_setting_leaves_out_is_noted() -> None:
+    variants = ({"norm": "none"}, {"norm": "instance"})
+    networks = ({"kind": "mlp", "widths": (8,)}, {"kind": "cnn", "channels": (4,), "head": ()})
+    mlp, cnn = (prepared := prepare(question("digits", variants=variants, networks=networks))).plans
+    assert [variant.name for variant in mlp.variants] == ["none"]
+    assert "instance: left out" in prepared.notes_of(mlp)[0]
+    assert [variant.name for variant in cnn.variants] == ["none", "instance"]
+    assert prepared.notes_of(cnn) == ()
+
+
+def test_settings_are_named_by_what_they_differ_in() -> None:
+    prepared = prepare(question(variants=({"norm": "none"},), depths=(2, 3), batch_sizes=(8, 16)))
+    names = [prepared.name_of(plan) for plan in prepared.plans]
+    assert names == [
+        "mlp, depth 2, batch 8",
+        "mlp, depth 2, batch 16",
+        "mlp, depth 3, batch 8",
+        "mlp, depth 3, batch 16",
+    ]
+
+
+def test_checking_leaves_the_random_state_alone() -> None:
+    state = torch.get_rng_state()
+    prepare(question())
+    assert torch.equal(torch.get_rng_state(), state)
