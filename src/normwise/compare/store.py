@@ -16,9 +16,10 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import filelock
 
@@ -43,10 +44,10 @@ class Store:
 
     def __init__(self, directory: Path, *, identity: str, header: Mapping[str, Any]) -> None:
         self.directory = directory
-        fresh = _check(directory, identity, header)
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = filelock.FileLock(directory / ".lock")
+        _check(directory, identity, header)
         try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(directory / ".lock")
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise StoreError(
@@ -57,11 +58,23 @@ class Store:
                     "wait for it, or give --out another directory",
                 )
             ) from None
+        except OSError as error:
+            raise StoreError(
+                explain(
+                    "compare",
+                    "the run directory must be writable",
+                    f"{error.strerror} for {directory}",
+                    "give --out another directory",
+                )
+            ) from None
         try:
+            # Once more, now that nobody else writes: another process may have begun a run here meanwhile.
+            fresh = _check(directory, identity, header)
             body = {"format": FORMAT, "schema": SCHEMA_VERSION, "identity": identity, **header}
             write_atomically(directory / "run.json", json.dumps(body, indent=1) + "\n")
             self._lines: dict[str, dict[str, Any]] = {} if fresh else _read_lines(directory / "records.jsonl")
-            self._file: BinaryIO = (directory / "records.jsonl").open("ab")
+            # Unbuffered: what could not be written must not be tried again when the file is closed.
+            self._file = (directory / "records.jsonl").open("ab", buffering=0)
         except BaseException:
             self._lock.release()
             raise
@@ -82,10 +95,11 @@ class Store:
             StoreError: the disk is full or the directory not writable; what was recorded before stays readable.
         """
         line = f'{{"kind":{json.dumps(kind)},"key":{json.dumps(key)},"record":{dumps(record)}}}\n'.encode()
-        end = self._file.tell()
+        end = os.fstat(self._file.fileno()).st_size
         try:
-            self._file.write(line)
-            self._file.flush()
+            rest = memoryview(line)
+            while len(rest):  # a disk that fills up takes a part first
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             _truncate(self._file, end)
@@ -150,7 +164,7 @@ def _check(directory: Path, identity: str, header: Mapping[str, Any]) -> bool:
         raise StoreError(
             explain("compare", "`--out` must be a directory", f"the file {directory}", "give another name")
         )
-    if not directory.exists() or not any(path.name != ".lock" for path in directory.iterdir()):
+    if not directory.exists() or all(_is_left_over(path) for path in directory.iterdir()):
         return True
     if not (directory / "run.json").exists():
         raise StoreError(
@@ -185,6 +199,11 @@ def _check(directory: Path, identity: str, header: Mapping[str, Any]) -> bool:
     return False
 
 
+def _is_left_over(path: Path) -> bool:
+    """Whether a run that was killed before its run.json was whole leaves such a file."""
+    return path.name == ".lock" or path.name.startswith(".run.json.")
+
+
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     names = [name for name in new if name != "seeds" and old.get(name) != new[name]]
     return ", ".join(names)
@@ -216,7 +235,7 @@ def _read_lines(path: Path) -> dict[str, dict[str, Any]]:
     return lines
 
 
-def _truncate(file: BinaryIO, end: int) -> None:
+def _truncate(file: FileIO, end: int) -> None:
     """Take back a line that was not written whole."""
     try:
         file.truncate(end)
