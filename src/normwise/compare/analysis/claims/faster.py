@@ -80,7 +80,13 @@ def _steps_clock(evidence: Evidence, target: float) -> Clock:
 
 
 def _seconds_clock(evidence: Evidence, target: float) -> Clock:
-    return lambda record: (evidence.measure.seconds_to(record, target), record.evaluations[-1].seconds)
+    def clock(record: TrialRecord) -> tuple[float | None, float]:
+        last = record.evaluations[-1]
+        # A run that diverged broke off early: it is charged for all its steps, or it would look quick.
+        whole = last.seconds / max(1, last.step) * evidence.plan.ground.steps
+        return evidence.measure.seconds_to(record, target), whole
+
+    return clock
 
 
 def _speed_up(
