@@ -9,10 +9,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from normwise.cli.page import write_page
 from normwise.cli.progress import Bar
 from normwise.compare.run import run
 from normwise.compare.spec import Spec
-from normwise.report import report, to_json, to_terminal
+from normwise.report import to_json, to_terminal
 from normwise.results import Comparison
 
 
@@ -36,8 +37,8 @@ def answer(question: Spec, *, out: Path | None, workers: int | None, as_json: bo
         log.print("Interrupted. Finished trials are kept: the same command goes on from there.")
         raise typer.Exit(130) from None
     directory = Path(comparison.reproduction.directory)
-    page = report(comparison, directory / "report.html")
-    report(comparison, directory / "report.json")
+    page = write_page(comparison, directory / "report.html")
+    write_page(comparison, directory / "report.json")
     if as_json:
         print(to_json(comparison))
     else:

@@ -62,9 +62,15 @@ def read_spec(path: Path | None) -> dict[str, Any]:
     try:
         if path.suffix == ".json":
             content = json.loads(text)
-            return dict(content.get("spec", content))
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, TypeError, ValueError) as error:
+            fields = content.get("spec", content) if isinstance(content, dict) else content
+        else:
+            fields = tomllib.loads(text)
+    except ValueError as error:  # what both parsers raise
         raise ArgumentError(
             explain("compare", "`--spec` must be TOML or JSON", f"{path} ({error})")
         ) from None
+    if not isinstance(fields, dict):
+        raise ArgumentError(
+            explain("compare", "`--spec` must hold options by name", f"{type(fields).__name__} in {path}")
+        )
+    return fields

@@ -20,8 +20,8 @@ def report(
     """Write the report of a finished run again."""
     from rich.console import Console
 
+    from normwise.cli.page import write_page
     from normwise.errors import StoreError, explain
-    from normwise.report import report as write
     from normwise.results import Comparison, loads
 
     path = run / "comparison.json"
@@ -35,5 +35,5 @@ def report(
             )
         )
     comparison = loads(path.read_bytes(), Comparison)
-    page = write(comparison, out or run / "report.html")
+    page = write_page(comparison, out or run / "report.html")
     Console(stderr=True).print(f"Report: {page}", soft_wrap=True)

@@ -1,0 +1,204 @@
+"""Whatever is wrong with a question: one message, exit code 2, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from normwise.compare.store import SCHEMA_VERSION
+
+Cli = Callable[..., Any]
+
+
+def table(path: Path, rows: list[str], header: str = "height,weight,kind") -> str:
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path.name
+
+
+def good_rows(count: int = 40) -> list[str]:
+    return [f"{i * 0.7:.2f},{i * i % 17},{'ab'[i % 2]}" for i in range(count)]
+
+
+def images(folder: Path, count: int = 6) -> None:
+    for kind in ("cat", "dog"):
+        (folder / kind).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.random.default_rng(i).integers(0, 255, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / kind / f"{i}.png")
+
+
+def no_target(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows())]
+
+
+def wrong_column(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows()), "--target", "kinds"]
+
+
+def lonely_class(here: Path) -> list[str]:
+    return [table(here / "data.csv", [*good_rows(), "1.0,2,c"]), "--target", "kind"]
+
+
+def infinite_value(here: Path) -> list[str]:
+    return [table(here / "data.csv", [*good_rows(), "inf,2,a"]), "--target", "kind"]
+
+
+def infinite_target(here: Path) -> list[str]:
+    return [table(here / "data.csv", [*good_rows(), "1.0,inf,a"]), "--target", "weight"]
+
+
+def nan_in_array(here: Path) -> list[str]:
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    x[3, 1] = np.nan
+    np.savez(here / "data.npz", x=x, y=np.arange(40) % 2)
+    return ["data.npz"]
+
+
+def objects_in_array(here: Path) -> list[str]:
+    np.savez(here / "data.npz", x=np.array([{"a": 1}] * 40, dtype=object), y=np.arange(40) % 2)
+    return ["data.npz"]
+
+
+def empty_folder(here: Path) -> list[str]:
+    (here / "pictures").mkdir()
+    return ["pictures"]
+
+
+def broken_image(here: Path) -> list[str]:
+    images(here / "pictures")
+    (here / "pictures" / "cat" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    return ["pictures"]
+
+
+def foreign_directory(here: Path) -> list[str]:
+    (here / "thesis").mkdir()
+    (here / "thesis" / "chapter1.tex").write_text("years of work")
+    return ["wine", "--out", "thesis"]
+
+
+def file_in_the_way(here: Path) -> list[str]:
+    (here / "thesis").write_text("years of work")
+    return ["wine", "--out", "thesis/run"]
+
+
+def run_of_another_version(here: Path) -> list[str]:
+    (here / "run").mkdir()
+    (here / "run" / "run.json").write_text(f'{{"format": "normwise-run", "schema": {SCHEMA_VERSION + 1}}}')
+    return ["wine", "--out", "run"]
+
+
+def spec_with(name: str, text: str) -> Callable[[Path], list[str]]:
+    def write(here: Path) -> list[str]:
+        (here / name).write_text(text)
+        return ["--spec", name]
+
+    return write
+
+
+def typed(*arguments: str) -> Callable[[Path], list[str]]:
+    return lambda _: list(arguments)
+
+
+CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
+    "unknown variant": (typed("--norm", "bacth"), ["'bacth'", "Did you mean 'batch'", "layer"]),
+    "unknown data set": (typed("wein"), ["data set 'wein'", "Did you mean 'wine'", "digits"]),
+    "no such file": (typed("./data.csv", "--target", "kind"), ["./data.csv must exist"]),
+    "unknown column": (wrong_column, ["'kinds'", "Did you mean 'kind'", "height, kind, weight"]),
+    "no target": (no_target, ["height", "weight", "kind", "normwise compare data.csv --target"]),
+    "class of one": (lonely_class, ["every class must have at least 2 rows", "'c'"]),
+    "infinity in a column": (infinite_value, ["height", "finite", "row 41"]),
+    "infinity in the target": (infinite_target, ["'weight' must be finite", "inf in row 41"]),
+    "NaN in an array": (nan_in_array, ["data.npz", "finite", "NaN", "row 4"]),
+    "objects in an array": (objects_in_array, ["'x'", "object", "unpickle"]),
+    "empty folder": (empty_folder, ["pictures", "sub-folder"]),
+    "broken image": (broken_image, ["pictures/cat/3.png"]),
+    "channels and groups": (
+        typed("digits", "--norm", "group:5", "--network", "cnn"),
+        ["16 and 5", "1, 2, 4, 8, 16"],
+    ),
+    "batch larger than the data": (
+        typed("wine", "--batch-size", "5000"),
+        ["--batch-size 5000", "106 training rows", "use --batch-size"],
+    ),
+    "batch of one": (
+        typed("wine", "--batch-size", "1", "--norm", "none,batch"),
+        ["--batch-size 1", "--norm group"],
+    ),
+    "learning rate of zero": (typed("--lr", "0.1,0"), ["--lr", "positive", "0.0"]),
+    "negative learning rate": (typed("--lr", "-0.1"), ["--lr", "positive"]),
+    "learning rate in words": (typed("--lr", "fast"), ["`--lr` must be numbers", "'fast'"]),
+    "foreign directory": (foreign_directory, ["thesis", "another name"]),
+    "a file in the way": (file_in_the_way, ["thesis/run", "--out"]),
+    "run of another version": (
+        run_of_another_version,
+        [f"version {SCHEMA_VERSION + 1}", "--out a new directory"],
+    ),
+    "cnn on rows": (typed("wine", "--network", "cnn"), ["a cnn needs images", "--network mlp"]),
+    "augmented rows": (typed("wine", "--augment", "flip"), ["augment", "images"]),
+    "unknown metric": (typed("wine", "--metric", "acuracy"), ["Did you mean 'accuracy'"]),
+    "unknown baseline": (
+        typed("wine", "--norm", "none,batch", "--baseline", "bacth"),
+        ["Did you mean 'batch'"],
+    ),
+    "unknown position": (typed("--position", "befor"), ["Did you mean 'before'"]),
+    "unknown initialization": (typed("--init", "hee"), ["Did you mean 'he'"]),
+    "initialization of no number": (typed("--init", "he:big"), ["--init", "number", "'big'"]),
+    "unknown optimizer": (typed("--optimizer", "sdg"), ["--optimizer", "'sdg'"]),
+    "unknown task": (typed("wine", "--task", "regresion"), ["task", "'regression'"]),
+    "target of a named data set": (typed("wine", "--target", "x"), ["wine", "target"]),
+    "steps and epochs": (typed("--steps", "5", "--epochs", "2"), ["not both"]),
+    "endless epochs": (typed("--epochs", "inf"), ["epochs", "finite"]),
+    "no seeds": (typed("--seeds", "0"), ["seeds"]),
+    "half a variant": (typed("--variant", "batch"), ["norm=batch,dropout=0.2"]),
+    "variants and norms": (typed("--variant", "norm=batch", "--norm", "layer"), ["cannot be mixed"]),
+    "no spec": (typed("--spec", "none.toml"), ["none.toml", "No such file"]),
+    "spec that is no TOML": (spec_with("q.toml", "data = "), ["TOML", "q.toml"]),
+    "spec that is a list": (spec_with("q.json", "[1, 2]"), ["q.json", "list"]),
+    "spec with a list in it": (spec_with("q.json", '{"spec": [1, 2]}'), ["q.json", "list"]),
+    "spec with an unknown field": (spec_with("q.toml", 'dato = "wine"'), ["'dato'", "Did you mean 'data'"]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_ends_in_one_message_and_leaves_nothing_behind(cli: Cli, tmp_path: Path, name: str) -> None:
+    prepare, words = CASES[name]
+    arguments = prepare(tmp_path)
+    before = {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+    answer = cli("compare", *arguments)
+    assert answer.code == 2, answer.err
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, answer.err
+    assert all(word in errors[0] for word in words), errors[0]
+    assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
+
+
+def test_the_command_that_a_missing_target_suggests_works_as_far_as_its_data(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "my data").mkdir()
+    table(tmp_path / "my data" / "one two.csv", good_rows())
+    answer = cli("compare", "my data/one two.csv")
+    found = re.search(r"normwise (compare .*?--target \S+)", answer.err)
+    assert found is not None, answer.err
+    again = cli(*shlex.split(found[1].rstrip(".")), "--batch-size", "5000")
+    assert "--batch-size 5000" in again.err  # the next thing wrong, which is asked after the data was read
+
+
+@pytest.mark.parametrize(
+    "arguments", [("compare", "--sead", "3"), ("compere",), ("compare", "--seeds", "many")]
+)
+def test_wrong_options_are_told_by_the_parser(cli: Cli, arguments: tuple[str, ...]) -> None:
+    answer = cli(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    assert arguments[-1] in answer.err or arguments[1] in answer.err
