@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import normwise.compare.cost
 import normwise.compare.run
 from normwise.cli import main
 from normwise.compare.executors import Done, Task, run_serial
@@ -51,6 +52,7 @@ def cli(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(normwise.compare.run, "Processes", _Here)
     monkeypatch.setattr(normwise.compare.run, "SEEDS", 1)  # of the probe
+    monkeypatch.setattr(normwise.compare.cost, "ROUNDS", 3)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
 
