@@ -86,14 +86,17 @@ def compare(
     goal: Annotated[
         float | None,
         typer.Option(
-            help="Validation metric that speed is measured to; by default what the baseline reaches.",
+            help="Validation metric that speed is measured to, in its own unit (95 for an accuracy of 95 %); by "
+            "default what the baseline reaches.",
             rich_help_panel=_QUESTION,
         ),
     ] = None,
     margin: Annotated[
         float | None,
         typer.Option(
-            help="Differences of the metric within ± margin count as none.", rich_help_panel=_QUESTION
+            help="Differences of the metric within ± margin count as none, in its own unit (0.5 for half a "
+            "percentage point).",
+            rich_help_panel=_QUESTION,
         ),
     ] = None,
     network: Annotated[
@@ -142,7 +145,11 @@ def compare(
         list[str] | None, typer.Option(help="Batch sizes.", rich_help_panel=_TRAINING)
     ] = None,
     depth: Annotated[
-        list[str] | None, typer.Option(help="Numbers of hidden layers or blocks.", rich_help_panel=_TRAINING)
+        list[str] | None,
+        typer.Option(
+            help="Numbers of hidden layers or blocks: the network's first widths, the last one repeated.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     optimizer: Annotated[
         list[str] | None,
@@ -164,7 +171,8 @@ def compare(
     spec: Annotated[
         Path | None,
         typer.Option(
-            help="A TOML file with these options, or the run.json of a run; options given here win.",
+            help="A TOML file with the question (norms, lrs, batch_sizes, seeds, …; see the README), or the run.json "
+            "of a run; options given here win.",
             rich_help_panel=_RUN,
         ),
     ] = None,
@@ -191,7 +199,8 @@ def compare(
     from normwise.cli.question import initializations, networks, variants
     from normwise.compare.spec import make_spec
 
-    fields = read_spec(spec) | {
+    asked = read_spec(spec)
+    given = {
         name: value
         for name, value in {
             "data": data,
@@ -233,7 +242,11 @@ def compare(
         }.items()
         if value not in (None, [])
     }
-    question = make_spec(fields)
+    # What is given here replaces what the file says of the same thing under another name.
+    for name, other in (("variants", "norms"), ("steps", "epochs"), ("epochs", "steps")):
+        if name in given and other not in given:
+            asked.pop(other, None)
+    question = make_spec(asked | given)
     # Everything above answers a wrong option at once; from here on torch is imported.
     from normwise.cli.answer import answer
 

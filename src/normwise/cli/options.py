@@ -36,6 +36,8 @@ def _convert(
     option: str, typed: Sequence[str] | None, kind: Callable[[str], Value], must: str
 ) -> list[Value]:
     values = []
+    if typed and not words(typed):
+        raise ArgumentError(explain("compare", f"`{option}` must be {must}", "nothing"))
     for word in words(typed):
         try:
             values.append(kind(word))

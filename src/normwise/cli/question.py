@@ -9,6 +9,8 @@ from normwise.cli.options import decimals, integers, words
 from normwise.compare.variant import NORMS, Position, parse_variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
 
+OPTION_OF = {"widths": "width"}
+
 
 def variants(
     full: Sequence[str] | None,
@@ -69,24 +71,33 @@ def networks(
     activation: str | None,
     residual: bool,
 ) -> list[dict[str, Any]]:
-    """The networks asked for; empty leaves the choice to the data."""
-    shape: dict[str, Any] = {}
+    """The networks asked for, each with the options of its kind; empty leaves the choice to the data."""
+    shapes: dict[str, dict[str, Any]] = {"mlp": {}, "cnn": {}}
     if width:
-        shape["widths"] = integers("--width", width)
+        shapes["mlp"]["widths"] = integers("--width", width)
     if channels:
-        shape["channels"] = integers("--channels", channels)
+        shapes["cnn"]["channels"] = integers("--channels", channels)
     if head:
-        shape["head"] = integers("--head", head)
+        shapes["cnn"]["head"] = integers("--head", head)
     if reduce is not None:
-        shape["reduce"] = reduce
+        shapes["cnn"]["reduce"] = reduce
     if residual:
-        shape["residual"] = True
+        shapes["cnn"]["residual"] = True
     # Options of a network's shape name the network that they shape.
-    convolutional = bool(channels or head or reduce or residual)
-    kinds = words(network) or ["mlp"] * bool(width) + ["cnn"] * convolutional
-    if activation is not None:
-        shape["activation"] = activation
-    return [{"kind": kind, **shape} for kind in kinds]
+    kinds = words(network) or [kind for kind, shape in shapes.items() if shape]
+    for kind, shape in shapes.items():
+        if shape and kind not in kinds:
+            options = ", ".join(f"--{OPTION_OF.get(name, name)}" for name in shape)
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    f"{options} shapes the {kind}",
+                    f"--network {','.join(kinds)}",
+                    f"add {kind} to it",
+                )
+            )
+    common = {} if activation is None else {"activation": activation}
+    return [{"kind": kind, **shapes.get(kind, {}), **common} for kind in kinds]
 
 
 def initializations(typed: Sequence[str] | None) -> list[dict[str, Any]]:

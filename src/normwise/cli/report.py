@@ -25,6 +25,9 @@ def report(
     from normwise.results import Comparison, loads
 
     path = run / "comparison.json"
+    if not (run / "run.json").is_file():
+        got = f"{run}, which is not there" if not run.exists() else f"{run}, which holds no run.json"
+        raise StoreError(explain("report", "`RUN` must be the directory of a run", got, "look in runs/"))
     if not path.is_file():
         raise StoreError(
             explain(

@@ -9,14 +9,13 @@ from typing import Any
 
 from normwise.compare.run import Progress, run
 from normwise.compare.spec import make_spec
-from normwise.compare.variant import product
 from normwise.results import Comparison
 
 
 def compare(
     data: str = "digits",
     *,
-    norms: Sequence[str] | None = None,
+    norms: str | Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -28,7 +27,8 @@ def compare(
 
     Args:
         data: name or path of the data, as `normwise.data.load` takes it.
-        norms: normalizations to compare, such as ``["none", "batch"]``; None takes every one that fits. For more than
+        norms: normalizations to compare, such as ``["none", "batch"]`` or ``"none,batch"``; None takes every one that
+            fits. For more than
             the normalization to vary, give `variants` instead.
         out: the run directory; None takes one in ``runs/`` named after the question, which a second call finds again.
         workers: processes that train side by side; None takes one per core.
@@ -43,5 +43,5 @@ def compare(
     """
     fields: dict[str, Any] = {"data": data, **options}
     if norms is not None:
-        fields["variants"] = product(norms=norms)
+        fields["norms"] = norms
     return run(make_spec(fields), out=None if out is None else Path(out), workers=workers, progress=progress)

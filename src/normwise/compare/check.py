@@ -72,6 +72,7 @@ def prepare(spec: Spec) -> Prepared:
         networks = tuple(Network(kind=kind, activation=spec.activation) for kind in kinds)
         spec = spec.model_copy(update={"networks": networks})
     measure = find_measure(spec.metric, data.task)
+    _check_goal(spec.goal, measure)
     split = data.split(0)
     rows = len(split.train.targets)
     steps = {size: _steps(spec, size, rows) for size in spec.batch_sizes}
@@ -101,14 +102,23 @@ def _steps(spec: Spec, batch_size: int, rows: int) -> int:
     return max(1, round(spec.epochs * (rows // batch_size)))
 
 
+def _check_goal(goal: float | None, measure: Measure) -> None:
+    """A goal in per cent must be one: 0.9 is hardly meant as 0.9 %."""
+    if goal is not None and measure.unit == "%" and not 1 < goal <= 100:
+        hint = f"{100 * goal:g} for {goal:g} as a share" if 0 < goal <= 1 else "a number from 1 to 100"
+        raise ArgumentError(
+            explain("compare", f"`goal` (--goal) must be a value of {measure.name}, in %", f"{goal:g}", hint)
+        )
+
+
 def _check_variants(variants: Sequence[Variant], ground: Ground) -> None:
-    if not variants:
+    if len(variants) < 2:
         raise ArgumentError(
             explain(
                 "compare",
-                f"at least one variant must fit the {ground.network.kind}",
-                "none: Instance Normalization needs positions, and this network has none",
-                "add --norm layer, or use --network cnn on images",
+                f"at least two variants must fit the {ground.network.kind}, or there is nothing to compare",
+                ", ".join(variant.name for variant in variants) or "none",
+                "add one, as in --norm none,batch; Instance Normalization needs images and --network cnn",
             )
         )
     for variant in variants:

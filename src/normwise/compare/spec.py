@@ -6,8 +6,18 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from normwise.compare.problems import first_problem
 from normwise.compare.variant import NORMS, Variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
 
@@ -23,18 +33,10 @@ LEARNING_RATES: dict[str, tuple[float, ...]] = {
     "adamw": (0.0001, 0.001, 0.01, 0.1),
 }
 
-OPTIONS = {
-    "lrs": "--lr",
-    "batch_sizes": "--batch-size",
-    "depths": "--depth",
-    "optimizers": "--optimizer",
-    "initializations": "--init",
-    "networks": "--network",
-    "variants": "--norm and its companions",
-}
-"""Fields whose option on the command line has another name."""
-
 ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid")
+WIDEST, DEEPEST = 16_384, 512
+"""Far beyond what a comparison on one machine can train; a slip of the finger is refused instead of started."""
+
 SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian")
 
 
@@ -49,12 +51,12 @@ def _known_activation(value: str) -> str:
 
 
 class Network(_Frozen):
-    """The network that every variant shares.
+    """The network that every variant shares; written out, it shows the fields of its kind alone.
 
     Attributes:
         kind: "mlp" or "cnn".
-        widths: hidden widths of the multilayer perceptron.
-        channels: channels of the convolutional blocks.
+        widths: of an mlp, the hidden widths.
+        channels: of a cnn, the channels of its convolutional blocks. So are the following, the activation apart:
         head: hidden widths between the convolutions and the output.
         activation: relu, leaky_relu, gelu, silu, tanh or sigmoid.
         residual: add each convolutional block's input to its output where shapes allow.
@@ -63,7 +65,7 @@ class Network(_Frozen):
 
     kind: NetworkKind
     widths: tuple[int, ...] = (64, 64, 64, 64)
-    channels: tuple[int, ...] = (16, 16, 32)
+    channels: tuple[int, ...] = (16, 32)
     head: tuple[int, ...] = (32,)
     activation: str = "relu"
     residual: bool = False
@@ -71,10 +73,25 @@ class Network(_Frozen):
 
     @field_validator("widths", "channels", "head")
     @classmethod
-    def _positive(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if any(width < 1 for width in value):
-            raise ValueError("widths must be at least 1")
+    def _sizes(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= width <= WIDEST for width in value) or len(value) > DEEPEST:
+            raise ValueError(f"at most {DEEPEST:,} layers, each of 1 to {WIDEST:,} units")
         return value
+
+    @model_validator(mode="after")
+    def _own_fields(self) -> Network:
+        foreign = sorted((self.model_fields_set - {"kind", "activation"}) & self._foreign())
+        if foreign:
+            raise ValueError(f"a {self.kind} has no {' and no '.join(foreign)}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _shown(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What a network has no use for must not tell two questions apart.
+        return {name: value for name, value in write(self).items() if name not in self._foreign()}
+
+    def _foreign(self) -> set[str]:
+        return {"channels", "head", "residual", "reduce"} if self.kind == "mlp" else {"widths"}
 
     _known_activation = field_validator("activation")(_known_activation)
 
@@ -172,6 +189,13 @@ class Spec(_Frozen):
             raise ValueError("every batch size and depth must be at least 1")
         return tuple(dict.fromkeys(value))
 
+    @field_validator("depths")
+    @classmethod
+    def _within_reach(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(depth > DEEPEST for depth in value):
+            raise ValueError(f"every depth must be at most {DEEPEST:,}")
+        return value
+
     @field_validator("initializations", "batch_sizes", "optimizers")
     @classmethod
     def _some(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -198,6 +222,15 @@ class Spec(_Frozen):
         if twice is not None:
             raise ValueError(f"two variants named {twice!r} train the same network; leave one away")
         return found
+
+    @field_validator("variants")
+    @classmethod
+    def _different(cls, value: tuple[Variant, ...] | None) -> tuple[Variant, ...] | None:
+        names = [variant.name for variant in value or ()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"every variant must differ from the others, and {name!r} is there twice")
+        return value
 
     @model_validator(mode="after")
     def _one_length(self) -> Spec:
@@ -235,22 +268,26 @@ def _fits(norm: str, kind: NetworkKind) -> bool:
 def make_spec(fields: dict[str, Any]) -> Spec:
     """Validate plain values into a Spec.
 
+    Args:
+        fields: of `Spec`; `norms` may stand for variants that differ in the normalization alone.
+
     Raises:
-        ArgumentError: a field is unknown or has a value that cannot be; one line for the first of them.
+        ArgumentError, UnknownNameError: a field is unknown or has a value that cannot be; one line for the first.
+
+    >>> [variant.name for variant in make_spec({"norms": "none,batch"}).variants]
+    ['none', 'batch']
     """
+    if "norms" in fields:
+        if fields.get("variants") is not None:
+            raise ArgumentError(
+                explain(
+                    "compare", "`norms` is short for `variants`", "both", "write the normalizations there"
+                )
+            )
+        norms = fields["norms"]
+        fields = {name: value for name, value in fields.items() if name != "norms"}
+        fields["variants"] = product(norms=norms.split(",") if isinstance(norms, str) else norms)
     try:
         return Spec.model_validate(fields)
     except ValidationError as error:
-        raise ArgumentError(first_problem(error, known=Spec.model_fields)) from None
-
-
-def first_problem(error: ValidationError, *, known: Any) -> str:
-    """One line for the first thing that a validation found wrong."""
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the options"
-    if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
-        return str(unknown_name("compare", "option", where, known))
-    option = OPTIONS.get(where.split(".")[0])
-    where = f"{where}` (`{option}" if option else where
-    must = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return explain("compare", f"`{where}`{')' if option else ''}: {must}", repr(problem.get("input")))
+        raise first_problem(error, Spec.model_fields) from None

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from normwise.compare.problems import first_problem
 from normwise.errors import ArgumentError, explain, unknown_name
 
 Position = Literal["before", "after"]
@@ -103,9 +104,12 @@ def product(
         norms, positions, dropouts, l1, l2, weight_decays, augments
     ):
         placed: Position = "before" if norm in ("none", "weight") else position
-        variant = Variant(
-            norm=norm, position=placed, dropout=dropout, l1=a, l2=b, weight_decay=decay, augment=augment
-        )
+        try:
+            variant = Variant(
+                norm=norm, position=placed, dropout=dropout, l1=a, l2=b, weight_decay=decay, augment=augment
+            )
+        except ValidationError as error:
+            raise first_problem(error, Variant.model_fields) from None
         seen.setdefault(variant.name, variant)
     return tuple(seen.values())
 
@@ -119,14 +123,18 @@ def parse_variant(text: str) -> dict[str, object]:
     fields: dict[str, object] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, separator, value = (part.strip() for part in item.partition("="))
-        if not separator or key not in Variant.model_fields:
+        if not separator or key not in Variant.model_fields or key in fields:
             raise ArgumentError(
                 explain(
                     "compare",
-                    f"`--variant` must be key=value with keys of {', '.join(Variant.model_fields)}",
+                    f"`--variant` must be key=value, once each, with keys of {', '.join(Variant.model_fields)}",
                     repr(item),
                     "write for example --variant norm=batch,dropout=0.2",
                 )
             )
         fields[key] = tuple(value.split("+")) if key == "augment" else value
+    if not fields:
+        raise ArgumentError(
+            explain("compare", "`--variant` must name something", repr(text), "write --variant norm=none")
+        )
     return fields

@@ -146,9 +146,9 @@ def _too_few_classes(
     must = f"{folder} must hold two sub-folders or more with images ({', '.join(_SUFFIXES[:4])}, …)"
     deeper = [entry for entry in folders if any(child.is_dir() for child in entry.iterdir())]
     if deeper and not classes:
-        return explain(
-            "load", must, f"folders inside {listing([deeper[0].name])}", f"give the path {deeper[0]}"
-        )
+        # Of parts laid out by somebody else, the one to train on is the one to hint at.
+        part = next((entry for entry in deeper if entry.name.lower().startswith("train")), deeper[0])
+        return explain("load", must, f"folders inside {listing([part.name])}", f"give the path {part}")
     if classes:
         return explain("load", must, f"the sub-folder {listing(list(classes))} alone", "add another class")
     if folders:

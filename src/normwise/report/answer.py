@@ -18,6 +18,17 @@ _VERBS: dict[ClaimName, tuple[str, str]] = {
     "regularizes": ("shows a smaller train–test gap", "show a smaller train–test gap"),
 }
 
+_AGAINST: dict[ClaimName, tuple[str, str]] = {
+    "faster": ("needs more steps to the target", "need more steps to the target"),
+    "larger_learning_rates": (
+        "tolerates only smaller learning rates",
+        "tolerate only smaller learning rates",
+    ),
+    "initialization": ("depends more on the initialization", "depend more on the initialization"),
+    "gradients": ("keeps gradients less level", "keep gradients less level"),
+    "regularizes": ("shows a larger train–test gap", "show a larger train–test gap"),
+}
+
 
 def answer(setting: Setting, data: DataSummary, anchor: str) -> Answer:
     """Return the head of one setting."""
@@ -50,7 +61,16 @@ def _benefits(setting: Setting) -> str:
             verb = _VERBS[name][0 if len(yes) == 1 and len(claims) > 1 else 1]
             verb = verb if len(claims) > 1 else _VERBS[name][0]
             parts.append(f"{_who(yes, claims)} {verb}{_span(yes)}")
-    firm = {claim.strength for claim in setting.claims if claim.verdict == "yes" and claim.claim in BENEFITS}
+    for name, (single, several) in _AGAINST.items():
+        claims = by_claim(setting, name)
+        no = [claim for claim in claims if claim.verdict == "no"]
+        if no:
+            parts.append(f"{_who(no, claims)} {single if len(no) == 1 else several}{_span(no)}")
+    firm = {
+        claim.strength
+        for claim in setting.claims
+        if claim.verdict in ("yes", "no") and claim.claim in BENEFITS
+    }
     if not parts:
         return f"Against {setting.baseline}, no benefit in training is decided{_pairs(setting)}."
     lean = f" Leaning only{_pairs(setting)}." if firm == {"leaning"} else ""

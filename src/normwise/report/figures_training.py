@@ -105,7 +105,9 @@ def rate_robustness(setting: Setting, data: DataSummary, slots: dict[str, int], 
         "no value on the left.",
         panels=(
             Panel("result", "learning rate", metric_label(data, "validation"), tuple(values), x_scale="log"),
-            Panel("diverged", "learning rate", "runs (%)", tuple(shares), x_scale="log", from_zero=True),
+            Panel(
+                "diverged", "learning rate", "runs (%)", tuple(shares), x_scale="log", limits=(-3.0, 103.0)
+            ),
         ),
         legend=legend(setting, slots),
         note=f"{extended}{warning} {left_out(setting)}".strip(),

@@ -10,6 +10,7 @@ from normwise.report.numbers import (
     effect,
     interval,
     learning_rate,
+    listing,
     number,
     quantity,
     ratio,
@@ -173,12 +174,12 @@ def _evidence(claim: Claim, setting: Setting) -> str:
             )
             lines.append(f"{words.format(b=setting.baseline)}: {ratio(value)}{both}")
     missed = [
-        f"{name.format(b=setting.baseline, v=claim.variant)} {value:.0f}"
+        f"{value:.0f} of {claim.effect.pairs} runs of {name.format(b=setting.baseline, v=claim.variant)}"
         for key, name in _MISSED.items()
         if (value := evidence.get(key))
     ]
     if missed:
-        lines.append(f"of {claim.effect.pairs} runs, so many missed the target: {', '.join(missed)}")
+        lines.append(f"{listing(missed)} missed the target and count with their whole length")
     return sentence("; ".join([*lines, *_slopes(evidence)]))
 
 
@@ -221,7 +222,8 @@ def _brief(claim: Claim) -> str:
     inside = [] if low == high == MISSING else [f"{low} to {high}".replace(f"{MISSING} to", "up to")]
     inside = [part.replace(f" to {MISSING}", " or more") for part in inside] + [_pairs(claim)]
     if claim.verdict == "undecided" and claim.seeds_needed is not None:
-        inside.append(f"needs about {count(claim.seeds_needed, 'seed')}")
+        noun = "scan seed" if claim.claim == "larger_learning_rates" else "seed"
+        inside.append(f"needs about {count(claim.seeds_needed, noun)}")
     told = ", ".join(part for part in inside if part)
     return f"{value} ({told})" if told else value
 

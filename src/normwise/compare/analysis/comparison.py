@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from normwise.compare.measures import Measure
 from normwise.compare.spec import Spec
+from normwise.compare.stats import wilson
 from normwise.data import Dataset, Split
 from normwise.results import (
     Comparison,
@@ -62,12 +62,12 @@ def summarize_data(
 def _margin_note(measure: Measure, rows: int, margin: float, level: float | None) -> str:
     if measure.unit != "%" or level is None:
         return ""
-    share = min(max(level / 100, 0.0), 1.0)
-    error = 100 * math.sqrt(share * (1 - share) / rows)
+    inside = wilson(min(max(level / 100, 0.0), 1.0) * rows, rows)
+    half = 50 * ((inside.high or 0.0) - (inside.low or 0.0))
     row = 100 / rows
     text = (
         f"One row of the test part of {rows:,} is {row:.2g} pp; "
-        f"sampling alone moves one split by ±{1.96 * error:.2g} pp."
+        f"sampling alone moves one split by ±{half:.2g} pp."
     )
     if row > margin:
         return f"{text} The test part is too small to resolve the margin of ±{margin:g} pp within one seed."

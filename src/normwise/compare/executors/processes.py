@@ -58,14 +58,25 @@ class Processes:
         Raises:
             WorkerDiedError: a worker died, and died again when its tasks were tried once more.
         """
-        retried = False
+        retried = ended = False
         remaining = list(tasks)
         while remaining:
             try:
                 for done in self._run_once(remaining):
+                    ended = True
                     remaining.remove(done.task)
                     yield done
             except BrokenProcessPool:
+                if retried and not ended:
+                    raise WorkerDiedError(
+                        explain(
+                            "compare",
+                            "worker processes must start",
+                            "workers that died before their first result",
+                            'in a script, call it under `if __name__ == "__main__":`, because workers import the '
+                            "script again; otherwise memory may be short, and --workers 1 needs less",
+                        )
+                    ) from None
                 if retried:
                     raise WorkerDiedError(
                         explain(

@@ -29,8 +29,9 @@ def restricted_log_ratio(
 ) -> RestrictedRatio:
     """Compare paired times to a target, right-censored at the end of each run (None).
 
-    Uses restricted times min(T, horizon): every run has one, so none is dropped. A run that missed the target enters
-    with its horizon, which understates its time; the ratio is a bound on the side that `bound` names.
+    What is compared are restricted times min(T, horizon), as in a restricted mean survival time: every run has one, so
+    none is dropped, and the t interval of their ratio is an ordinary one. Of the unrestricted ratio it is a bound, on
+    the side that `bound` names, and says nothing about the other side.
 
     Args:
         baseline: time of each baseline run, None where the target was not reached.

@@ -30,6 +30,8 @@ def faster(evidence: Evidence, variant: Variant, margin: float) -> Claim:
     if tuned is None:
         return not_measured("faster", variant, "x", "no pair of finished runs")
     decision, bound, missed_b, missed_v = tuned
+    if missed_b == missed_v == decision.pairs:
+        return not_measured("faster", variant, "x", "no run of either reached the target")
     seconds = _speed_up(
         evidence, evidence.tuned(evidence.baseline), evidence.tuned(variant), _seconds_clock(evidence, target)
     )
@@ -51,8 +53,6 @@ def faster(evidence: Evidence, variant: Variant, margin: float) -> Claim:
             "undecided",
             f"{missed_b} of {decision.pairs} baseline runs never reached the target",
         )
-    if missed_b == missed_v == decision.pairs:
-        reason = "no run of either reached the target"
     more: dict[str, float | None] = {"baseline_missed": float(missed_b), "variant_missed": float(missed_v)}
     for name, result in (("seconds", seconds), ("fixed", fixed), ("fastest", quickest)):
         more[f"{name}_ratio"] = None if result is None else math.exp(result[0].mean)

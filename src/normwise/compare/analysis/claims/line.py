@@ -28,6 +28,11 @@ def line(
     mean, interval, family = decision.mean, decision.interval, decision.family_interval
     if ratio:
         mean, interval, family = math.exp(mean), exponential(interval), exponential(family)
+    # Beyond a bound nothing was seen, so that the interval has no end there.
+    if bound == "at least":
+        interval = Interval(interval.low, None, interval.level)
+    elif bound == "at most":
+        interval = Interval(None, interval.high, interval.level)
     detectable = decision.smallest_detectable
     if detectable is not None and ratio:
         detectable = math.exp(detectable)
