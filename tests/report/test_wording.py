@@ -116,7 +116,7 @@ def test_evidence_is_told_once(setting: Setting, comparison: Comparison) -> None
     text = say(claim, setting, comparison.data)
     assert "ahead in 90% of pairs" in text
     assert text.endswith(
-        "At the learning rate of none: 1.25× (1.10× to 1.40×); of 5 runs, so many missed the target: none 2."
+        "At the learning rate of none: 1.25× (1.10× to 1.40×); 2 of 5 runs of none missed the target and count with their whole length."
     )
 
 

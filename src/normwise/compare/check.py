@@ -83,6 +83,15 @@ def prepare(spec: Spec) -> Prepared:
         for variant in plan.variants:
             _try(ground, variant, spec.initializations, split)
         plans.append(plan)
+    if all(len(plan.variants) < 2 for plan in plans):
+        raise ArgumentError(
+            explain(
+                "compare",
+                "there must be two variants or more of one network to compare",
+                ", ".join(dict.fromkeys(variant.name for plan in plans for variant in plan.variants)),
+                "add one, as in --norm none,batch",
+            )
+        )
     return Prepared(spec, data, split, measure, tuple(plans))
 
 
@@ -112,13 +121,13 @@ def _check_goal(goal: float | None, measure: Measure) -> None:
 
 
 def _check_variants(variants: Sequence[Variant], ground: Ground) -> None:
-    if len(variants) < 2:
+    if not variants:
         raise ArgumentError(
             explain(
                 "compare",
-                f"at least two variants must fit the {ground.network.kind}, or there is nothing to compare",
-                ", ".join(variant.name for variant in variants) or "none",
-                "add one, as in --norm none,batch; Instance Normalization needs images and --network cnn",
+                f"at least one variant must fit the {ground.network.kind}",
+                "none: Instance Normalization needs positions, and this network has none",
+                "add --norm layer, or use --network cnn on images",
             )
         )
     for variant in variants:
