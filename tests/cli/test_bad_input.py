@@ -120,7 +120,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "empty folder": (empty_folder, ["pictures", "sub-folder"]),
     "broken image": (broken_image, ["pictures/cat/3.png"]),
     "channels and groups": (
-        typed("digits", "--norm", "group:5", "--network", "cnn"),
+        typed("digits", "--norm", "none,group:5", "--network", "cnn"),
         ["16 and 5", "1, 2, 4, 8, 16"],
     ),
     "batch larger than the data": (

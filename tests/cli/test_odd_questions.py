@@ -12,7 +12,7 @@ import pytest
 Cli = Callable[..., Any]
 
 QUESTIONS: dict[str, tuple[str, ...]] = {
-    "one variant": ("wine", "--norm", "batch"),
+    "no plain network": ("wine", "--norm", "batch,layer"),
     "one seed": ("wine", "--norm", "none,batch", "--seeds", "1"),
     "a linear model": ("wine", "--spec", "linear.toml"),
     "one hidden layer": ("wine", "--norm", "none,layer", "--depth", "1"),
@@ -21,7 +21,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "the whole part in a batch": ("wine", "--norm", "none,batch", "--batch-size", "106", "--epochs", "2"),
     "another metric, less is better": ("wine", "--norm", "none,rms", "--metric", "log_loss"),
     "a share of the variance": ("diabetes", "--norm", "none,batch", "--metric", "r2"),
-    "a goal that nobody reaches": ("wine", "--norm", "none,batch", "--goal", "100.5"),
+    "a goal that nobody reaches": ("wine", "--norm", "none,batch", "--goal", "100", "--steps", "1"),
     "every regularization": (
         *(
             "wine",
@@ -65,7 +65,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 def test_an_odd_question_ends_in_an_answer(cli: Cli, tmp_path: Path, name: str) -> None:
     (tmp_path / "q.toml").write_text("probe = false\n")
     (tmp_path / "linear.toml").write_text(
-        'networks = [{kind = "mlp", widths = []}]\nvariants = [{norm = "none"}]\n'
+        'networks = [{kind = "mlp", widths = []}]\nnorms = ["none", "layer"]\n'
     )
     data, *given = QUESTIONS[name]
     typed = set(given)

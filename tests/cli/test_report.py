@@ -40,15 +40,23 @@ def test_a_finished_run_is_reported_again(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [(None, "a run must be finished to be reported"), ("{}", "Comparison"), ("no json", "Comparison")],
+    ("files", "words"),
+    [
+        ({}, "which holds no run.json"),
+        ({"run.json": "{}"}, "a run must be finished to be reported"),
+        ({"run.json": "{}", "comparison.json": "{}"}, "Comparison"),
+        ({"run.json": "{}", "comparison.json": "no json"}, "Comparison"),
+    ],
 )
-def test_what_is_no_finished_run_is_refused(cli: Cli, tmp_path: Path, text: str | None, words: str) -> None:
+def test_what_is_no_finished_run_is_refused(
+    cli: Cli, tmp_path: Path, files: dict[str, str], words: str
+) -> None:
     (tmp_path / "run").mkdir()
-    if text is not None:
-        (tmp_path / "run" / "comparison.json").write_text(text)
+    for name, text in files.items():
+        (tmp_path / "run" / name).write_text(text)
     answer = cli("report", "run")
     assert answer.code == 2
     assert words in answer.err
     assert len(answer.err.splitlines()) == 1
-    assert not (tmp_path / "run" / "report.html").exists()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == set(files)
+    assert "which is not there" in cli("report", "nowhere").err

@@ -126,9 +126,9 @@ def test_a_variant_that_missed_the_target_once_is_never_called_faster(
 
 def test_where_neither_reaches_the_target_nothing_is_said(judge: Judge, make_record: MakeRecord) -> None:
     claim = judge(lambda t: make_record(t.key, validation=(0.0, 50.0)), goal=80.0)["faster"]
-    assert claim.verdict == "undecided"
+    assert claim.verdict == "not measured"
     assert claim.reason == "no run of either reached the target"
-    assert claim.effect.bound == ""
+    assert claim.effect.value is None
 
 
 def test_a_run_that_breaks_off_is_not_quick(judge: Judge, make_record: MakeRecord) -> None:

@@ -7,6 +7,11 @@ from normwise.compare.check import DEFAULT_STEPS, prepare
 from normwise.compare.spec import make_spec
 from normwise.errors import ArgumentError, UnknownNameError
 
+
+def both(norm: str) -> tuple[dict[str, str], ...]:
+    return ({"norm": "none"}, {"norm": norm})
+
+
 SMALL = {"networks": ({"kind": "mlp", "widths": (8, 8, 8)},)}
 CNN = {"networks": ({"kind": "cnn", "channels": (4, 6), "head": (8,)},)}
 
@@ -19,17 +24,21 @@ def question(data: str = "wine", **fields: Any) -> Any:
     ("fields", "words"),
     [
         ({"batch_sizes": (500,)}, ["--batch-size 500", "training rows", "use --batch-size"]),
-        ({"batch_sizes": (1,), "variants": ({"norm": "batch"},)}, ["Batch", "--norm group"]),
-        ({"variants": ({"norm": "group:3"},)}, ["8 and 3", "1, 2, 4, 8"]),
-        ({"data": "digits", "variants": ({"norm": "group:4"},)} | CNN, ["6 and 4", "1, 2, 3, 6"]),
+        ({"batch_sizes": (1,), "variants": both("batch")}, ["Batch", "--norm group"]),
+        ({"variants": both("group:3")}, ["8 and 3", "1, 2, 4, 8"]),
+        ({"data": "digits", "variants": both("group:4")} | CNN, ["6 and 4", "1, 2, 3, 6"]),
         (CNN, ["a cnn needs images", "13 columns", "--network mlp"]),
         ({"variants": ({"norm": "instance"},)}, ["Instance Normalization needs positions"]),
+        ({"variants": both("instance")}, ["two variants or more of one network", "Got none."]),
+        ({"variants": ({"norm": "none"},)}, ["two variants or more", "--norm none,batch"]),
+        ({"goal": 0.9}, ["--goal", "90 for 0.9"]),
+        ({"goal": 100.5}, ["--goal", "accuracy, in %"]),
         (
-            {"variants": ({"norm": "none", "augment": ("flip",)},)},
+            {"variants": ({"norm": "none"}, {"norm": "none", "augment": ("flip",)})},
             ["augment", "images", "13 columns"],
         ),
         (
-            {"data": "digits", "variants": ({"augment": ("rotate:ten",)},)},
+            {"data": "digits", "variants": ({}, {"augment": ("rotate:ten",)})},
             ["rotate:ten"],
         ),
     ],
@@ -55,16 +64,14 @@ def test_unknown_names_are_told_before_anything_is_trained(fields: dict[str, Any
 
 def test_rows_get_a_perceptron_and_images_also_a_convolutional_network() -> None:
     for data, kinds in (("wine", ["mlp"]), ("digits", ["mlp", "cnn"])):
-        prepared = prepare(make_spec({"data": data, "variants": ({"norm": "none"},), "activation": "tanh"}))
+        prepared = prepare(make_spec({"data": data, "variants": both("layer"), "activation": "tanh"}))
         assert [network.kind for network in prepared.spec.networks] == kinds
         assert {network.activation for network in prepared.spec.networks} == {"tanh"}
 
 
 def test_the_length_of_a_training_is_given_in_steps_or_epochs() -> None:
     def steps(**fields: Any) -> int:
-        return (
-            prepare(question(variants=({"norm": "none"},), batch_sizes=(10,), **fields)).plans[0].ground.steps
-        )
+        return prepare(question(variants=both("layer"), batch_sizes=(10,), **fields)).plans[0].ground.steps
 
     assert steps() == DEFAULT_STEPS
     assert steps(steps=7) == 7
@@ -74,17 +81,17 @@ def test_the_length_of_a_training_is_given_in_steps_or_epochs() -> None:
 
 
 def test_what_a_setting_leaves_out_is_noted() -> None:
-    variants = ({"norm": "none"}, {"norm": "instance"})
+    variants = (*both("layer"), {"norm": "instance"})
     networks = ({"kind": "mlp", "widths": (8,)}, {"kind": "cnn", "channels": (4,), "head": ()})
     mlp, cnn = (prepared := prepare(question("digits", variants=variants, networks=networks))).plans
-    assert [variant.name for variant in mlp.variants] == ["none"]
+    assert [variant.name for variant in mlp.variants] == ["none", "layer"]
     assert "instance: left out" in prepared.notes_of(mlp)[0]
-    assert [variant.name for variant in cnn.variants] == ["none", "instance"]
+    assert [variant.name for variant in cnn.variants] == ["none", "layer", "instance"]
     assert prepared.notes_of(cnn) == ()
 
 
 def test_settings_are_named_by_what_they_differ_in() -> None:
-    prepared = prepare(question(variants=({"norm": "none"},), depths=(2, 3), batch_sizes=(8, 16)))
+    prepared = prepare(question(variants=both("layer"), depths=(2, 3), batch_sizes=(8, 16)))
     names = [prepared.name_of(plan) for plan in prepared.plans]
     assert names == [
         "mlp, depth 2, batch 8",

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import ModuleType
 
@@ -108,11 +110,32 @@ def test_workers_give_every_result_once_on_one_thread_each(work: ModuleType, tmp
 
 
 def test_a_worker_that_dies_again_is_an_error(work: ModuleType, tmp_path: Path) -> None:
+    tasks = [Task("sum", "sum", work.add, (1, 2)), Task("die", "die", work.die, (str(tmp_path / "twice"), 2))]
+    finished = []
+
+    def run(pool: Processes) -> None:
+        for done in pool.run(tasks):
+            finished.append(done.record)
+
     with (
         Processes(1, 100) as pool,
         pytest.raises(WorkerDiedError, match=r"killed twice.*--workers 1.*finished trials are kept"),
     ):
-        list(pool.run([Task("die", "die", work.die, (str(tmp_path / "twice"), 2))]))
+        run(pool)
+    assert finished == [103]
+
+
+def test_workers_that_never_start_are_told_apart(work: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a script that calls compare without a guard: every worker dies while it imports the script.
+    def broken(*_: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
+    with (
+        Processes(1, 100) as pool,
+        pytest.raises(WorkerDiedError, match="workers import the script again"),
+    ):
+        list(pool.run([Task("sum", "sum", work.add, (1, 2))]))
 
 
 def test_workers_end_with_a_parent_that_is_killed(work: ModuleType, tmp_path: Path) -> None:

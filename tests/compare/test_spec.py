@@ -11,7 +11,7 @@ from normwise.errors import ArgumentError, UnknownNameError
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"lrs": (0.1, 0.0)}, ["`lrs` (`--lr`)", "positive"]),
+        ({"lrs": (0.1, 0.0)}, ["`lrs` (--lr)", "positive"]),
         ({"lrs": (-0.1,)}, ["--lr", "positive"]),
         ({"lrs": (float("nan"),)}, ["--lr", "finite"]),
         ({"lrs": ()}, ["--lr"]),
@@ -27,8 +27,10 @@ from normwise.errors import ArgumentError, UnknownNameError
         ({"optimizers": ("sdg",)}, ["--optimizer", "'sdg'", "'sgd'"]),
         ({"initializations": ({"scheme": "he", "scale": -1.0},)}, ["--init", "greater than 0"]),
         ({"networks": ({"kind": "rnn"},)}, ["--network", "'mlp' or 'cnn'"]),
-        ({"networks": ({"kind": "mlp", "widths": (0,)},)}, ["--network", "at least 1"]),
-        ({"variants": ({"dropout": 1.0},)}, ["--norm and its companions", "less than 1"]),
+        ({"depths": (100_000,)}, ["--depth", "512"]),
+        ({"networks": ({"kind": "mlp", "depth": 3},)}, ["`networks` has no field 'depth'"]),
+        ({"networks": ({"kind": "mlp", "widths": (0,)},)}, ["--width", "1 to 16,384"]),
+        ({"variants": ({"dropout": 1.0},)}, ["--dropout", "less than 1"]),
         ({"variants": ({"norm": "batch:4"},)}, ["only group takes a number of groups"]),
         ({"variants": ({"norm": "group:0"},)}, ["at least 1"]),
     ],
@@ -58,9 +60,11 @@ def test_an_unknown_name_is_told_with_the_nearest_ones(fields: dict[str, Any], n
 
 
 def test_an_unknown_field_is_told_with_the_nearest_ones() -> None:
-    with pytest.raises(ArgumentError, match="unknown option 'seed'") as caught:
+    with pytest.raises(UnknownNameError, match="unknown field 'seed'") as caught:
         make_spec({"seed": 3})
     assert "'seeds'" in str(caught.value)
+    with pytest.raises(UnknownNameError, match="Did you mean 'batch_sizes'"):
+        make_spec({"batch_size": 3})
 
 
 def test_a_question_survives_json() -> None:
