@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -269,14 +268,15 @@ def command(directory: Path) -> list[str]:
 
 def stopped(directory: Path, how: signal.Signals, after: int) -> tuple[int, str]:
     """Run the command and send a signal once so many lines are recorded; the exit code and stderr."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command(directory), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    end = time.monotonic() + 60
-    while len(lines(directory)) < after and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
-    os.kill(process.pid, how)
-    return process.wait(timeout=30), process.communicate()[1]
+    ) as process:
+        end = time.monotonic() + 60
+        while len(lines(directory)) < after and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.005)
+        process.send_signal(how)
+        message = process.communicate(timeout=30)[1]
+    return process.returncode, message
 
 
 def test_interrupted_by_hand_then_killed_the_same_command_ends_in_the_same_numbers(
