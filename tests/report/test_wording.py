@@ -116,7 +116,8 @@ def test_evidence_is_told_once(setting: Setting, comparison: Comparison) -> None
     text = say(claim, setting, comparison.data)
     assert "ahead in 90% of pairs" in text
     assert text.endswith(
-        "At the learning rate of none: 1.25× (1.10× to 1.40×); 2 of 5 runs of none missed the target and count with their whole length."
+        "At the learning rate of none: 1.25× (1.10× to 1.40×); "
+        "2 of 5 runs of none missed the target and count with their whole length."
     )
 
 
