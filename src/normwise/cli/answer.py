@@ -43,7 +43,7 @@ def answer(question: Spec, *, out: Path | None, workers: int | None, as_json: bo
         print(to_json(comparison))
     else:
         to_terminal(comparison, Console())
-    log.print(f"Report: {page}", soft_wrap=True)
+    log.print(f"Report: {page}", soft_wrap=True, highlight=False)
     _leave(comparison, log)
 
 

@@ -39,4 +39,4 @@ def report(
         )
     comparison = loads(path.read_bytes(), Comparison)
     page = write_page(comparison, out or run / "report.html")
-    Console(stderr=True).print(f"Report: {page}", soft_wrap=True)
+    Console(stderr=True).print(f"Report: {page}", soft_wrap=True, highlight=False)

@@ -132,9 +132,9 @@ class Plan:
         )
 
     def scan(self, grid: Iterable[float]) -> list[Trial]:
-        """The trials that learning rates are chosen on."""
+        """The trials that learning rates are chosen on; seed by seed, because a worker keeps the split it has."""
         return [
-            self.trial(v, lr, seed) for v, lr, seed in itertools.product(self.variants, grid, self.scan_seeds)
+            self.trial(v, lr, seed) for seed, v, lr in itertools.product(self.scan_seeds, self.variants, grid)
         ]
 
     def grid(self, records: Mapping[str, TrialRecord]) -> tuple[tuple[float, ...], bool]:
@@ -171,7 +171,7 @@ class Plan:
     def fresh(self, tuning: Tuning) -> list[Trial]:
         """The trials that the answer rests on, each once."""
         trials: dict[str, Trial] = {}
-        for variant, seed in itertools.product(self.variants, self.seeds):
+        for seed, variant in itertools.product(self.seeds, self.variants):
             rates = (tuning.tuned[variant.name], tuning.tuned[self.baseline], tuning.fastest[variant.name])
             for lr in dict.fromkeys(rate for rate in rates if rate is not None):
                 trial = self.trial(variant, lr, seed)

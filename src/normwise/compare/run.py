@@ -176,7 +176,7 @@ def summarize(
     """The answer from what the store holds.
 
     Raises:
-        StoreError: no trial of some variant finished, so that there is nothing to compare.
+        StoreError: the scan of a setting is not finished, so that nothing was chosen yet.
     """
     spec, data = prepared.spec, prepared.data
     records = store.records("trial", TrialRecord)

@@ -19,8 +19,10 @@ from normwise.results import Evaluation, LayerSignals, TrialOutcome, TrialRecord
 
 EVALUATIONS = 16
 SIGNALS = 6
-CURVE_ROWS = {"train": 256, "validation": 2048, "test": 256}
-"""Evaluations on the way read at most so many rows of each part; the last one reads all of them."""
+CURVE_ROWS = {"train": 256, "validation": 1024, "test": 256}
+FINAL_ROWS = {"train": 4096, "validation": 4096, "test": 16_384}
+"""Evaluations on the way, and the last one, read at most so many rows of each part: on large data the evaluation of a
+short training would otherwise outlast it many times over. Of 16,384 rows an accuracy is known to ±0.8 pp at worst."""
 
 SIGNAL_ROWS = 256
 _CHUNK = 4096
@@ -117,7 +119,7 @@ class _Run:
             if stop:
                 self._train_to(stop)
             last = self.step == ground.steps or self.diverged_at is not None
-            self.evaluations.append(self._evaluate(whole=last))
+            self.evaluations.append(self._evaluate(final=last))
             if stop in signal_stops or last:
                 self.signals.append(self.probe.measure(self.step))
             if last:
@@ -134,12 +136,12 @@ class _Run:
         self.seconds += time.perf_counter() - started
         self.step = self.diverged_at or stop
 
-    def _evaluate(self, *, whole: bool) -> Evaluation:
+    def _evaluate(self, *, final: bool) -> Evaluation:
         self.model.eval()
         values: list[float | None] = []
-        for name, rows in CURVE_ROWS.items():
+        for name, rows in (FINAL_ROWS if final else CURVE_ROWS).items():
             part: Part = getattr(self.split, name)
-            values += self._measured(part if whole else _head(part, rows))
+            values += self._measured(_head(part, rows))
         return Evaluation(self.step, self.seconds, *values)
 
     def _measured(self, part: Part) -> tuple[float | None, float | None]:
@@ -159,7 +161,7 @@ class _Run:
         with preserved(self.model, training=True), torch.inference_mode():
             # In batches as in training: the statistics of a large batch are not those that training sees.
             size = self.trial.ground.batch_size
-            part = _head(self.split.train, CURVE_ROWS["validation"])
+            part = _head(self.split.train, FINAL_ROWS["train"])
             usable = len(part.targets) - len(part.targets) % size or len(part.targets)
             pairs = zip(
                 torch.split(part.inputs[:usable], size), torch.split(part.targets[:usable], size), strict=True

@@ -11,6 +11,7 @@ from typing import Any
 from normwise.compare.measures import Measure
 from normwise.compare.spec import Spec
 from normwise.compare.stats import wilson
+from normwise.compare.trial import FINAL_ROWS
 from normwise.data import Dataset, Split
 from normwise.results import (
     Comparison,
@@ -53,10 +54,18 @@ def summarize_data(
         metric_unit=measure.unit if measure.unit != "target" else f"units of {data.target}",
         higher_is_better=measure.sign > 0,
         split=(sizes[0], sizes[1], sizes[2]),
-        notes=(*data.notes, *split.notes),
+        notes=(*data.notes, *split.notes, *_reading(dict(zip(FINAL_ROWS, sizes, strict=True)))),
         margin=margin,
-        margin_note=_margin_note(measure, sizes[2], margin, level),
+        margin_note=_margin_note(measure, min(sizes[2], FINAL_ROWS["test"]), margin, level),
     )
+
+
+def _reading(sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Say so where metrics do not read a part whole."""
+    cut = [
+        f"{rows:,} of {sizes[part]:,} {part} rows" for part, rows in FINAL_ROWS.items() if sizes[part] > rows
+    ]
+    return (f"metrics after training read {', '.join(cut)}, drawn by the seed",) if cut else ()
 
 
 def _margin_note(measure: Measure, rows: int, margin: float, level: float | None) -> str:
