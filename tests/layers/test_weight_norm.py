@@ -191,3 +191,23 @@ def test_refusals() -> None:
         weight_norm(nn.Sequential(nn.Linear(3, 2)))
     with pytest.raises(ArgumentError, match="knows Linear and convolutions"):
         weight_norm(nn.Embedding(3, 2))
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "transposed"])
+def test_the_weight_does_not_depend_on_the_layout_of_the_direction(layout: str) -> None:
+    torch.manual_seed(0)
+    module = weight_norm(nn.Conv2d(4, 8, 3) if layout == "channels_last" else nn.Linear(5, 6))
+    expected = module.weight.detach().clone()
+    originals = module.parametrizations.weight
+    if layout == "channels_last":
+        module.to(memory_format=torch.channels_last)
+    else:
+        originals.original1.data = originals.original1.data.t().contiguous().t()
+    assert not originals.original1.is_contiguous()
+    assert_close(module.weight, expected)
+    cotangent = torch.randn_like(expected)
+    module.weight.backward(cotangent)
+    direction = originals.original1.detach().double().requires_grad_()
+    norm = direction.flatten(1).norm(dim=1).view(-1, *[1] * (direction.dim() - 1))
+    (direction / norm * originals.original0.detach().double()).backward(cotangent.double())
+    assert_close(originals.original1.grad, direction.grad)

@@ -19,6 +19,9 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tenso
         axes == tuple(range(1, direction.dim()))
         and direction.dtype in _FUSED_DTYPES
         and gain.dtype == direction.dtype
+        # The operator reads memory as if rows were contiguous, whatever the strides say.
+        and direction.is_contiguous()
+        and gain.is_contiguous()
         and is_plain_cpu(gain, direction)
     ):
         weight: Tensor = _FusedRows.apply(gain, direction)  # type: ignore[no-untyped-call]
