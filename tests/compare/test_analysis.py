@@ -375,7 +375,7 @@ def test_a_setting_shows_every_seed_and_counts_every_run(gather: Gather, make_re
     assert (none.tuned_lr, none.tuned_at_edge) == (0.1, False)
     assert [final.test for final in none.final] == [90.0, 89.0, 88.0]
     assert [final.test for final in batch.final] == [90.0, None, 88.0]
-    assert none.steps_to_target == pytest.approx((100.0,) * 3)
+    assert none.steps_to_target == pytest.approx((95.0,) * 3)  # 95 % of the way, on a straight line
     assert batch.steps_to_target[1] is None
     assert [(point.lr, point.median) for point in none.scan] == [(0.01, 60.0), (0.1, 90.0), (1.0, 60.0)]
     assert [(point.diverged, point.runs) for point in batch.scan] == [(0, 2), (0, 2), (2, 2)]

@@ -165,7 +165,7 @@ def test_the_fresh_trials_come_once_each_at_the_three_rates_and_other_initialisa
     tuning = plan.tune(records)
     assert tuning is not None
     assert tuning.tuned == {"none": 0.01, "batch": 0.1}
-    assert tuning.target == 80.0
+    assert tuning.target == pytest.approx(10.0 + 0.95 * 70.0)
     assert tuning.fastest == {"none": 1.0, "batch": 1.0}
     trials = plan.fresh(tuning)
     assert set(Counter(keys(trials)).values()) == {1}
@@ -176,7 +176,7 @@ def test_the_fresh_trials_come_once_each_at_the_three_rates_and_other_initialisa
     assert {(t.variant.name, t.lr, t.initialization.scale, t.seed) for t in trials} == expected
 
 
-def test_the_target_is_what_the_worst_scan_seed_of_the_tuned_baseline_reached(
+def test_the_target_is_most_of_the_way_of_the_worst_scan_seed_of_the_tuned_baseline(
     make_plan: MakePlan, make_record: MakeRecord, fill: Fill
 ) -> None:
     def make(trial: Trial) -> TrialRecord:
@@ -186,12 +186,22 @@ def test_the_target_is_what_the_worst_scan_seed_of_the_tuned_baseline_reached(
     plan = make_plan()
     tuning = plan.tune(fill(plan, make))
     assert tuning is not None
-    assert tuning.target == 70.0
+    assert tuning.target == pytest.approx(10.0 + 0.95 * 60.0)
 
     asked = make_plan(goal=55.0)
     tuning = asked.tune(fill(asked, make))
     assert tuning is not None
     assert (tuning.target, tuning.target_reason) == (55.0, "asked for")
+
+
+def test_a_baseline_that_learned_nothing_sets_no_target(
+    make_plan: MakePlan, make_record: MakeRecord, fill: Fill
+) -> None:
+    plan = make_plan()
+    tuning = plan.tune(fill(plan, lambda trial: make_record(trial.key, validation=(50.0, 50.0))))
+    assert tuning is not None
+    assert tuning.target is None
+    assert "did not get better" in tuning.target_reason
 
 
 def test_without_a_finished_run_of_the_baseline_there_is_no_target(
