@@ -13,7 +13,7 @@ import pytest
 import normwise.compare.cost
 import normwise.compare.run
 from normwise.cli import main
-from normwise.compare.executors import Done, Task, run_serial
+from normwise.compare.executors import Done, Task
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class _Here:
         pass
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
-        return run_serial(tasks, self.context)
+        return (Done(task, task.function(*task.arguments, self.context)) for task in tasks)
 
 
 @pytest.fixture

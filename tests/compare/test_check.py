@@ -101,6 +101,18 @@ def test_settings_are_named_by_what_they_differ_in() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("variants", "subject"),
+    [
+        (both("layer"), "normalization"),
+        (({"norm": "none"}, {"norm": "none", "dropout": 0.2}), "regularization"),
+        (({"norm": "none"}, {"norm": "layer", "l2": 0.01}), "normalization or regularization"),
+    ],
+)
+def test_the_question_names_what_varies(variants: tuple[dict[str, Any], ...], subject: str) -> None:
+    assert f"what does {subject} do for" in prepare(question(variants=variants)).question
+
+
 def test_checking_leaves_the_random_state_alone() -> None:
     state = torch.get_rng_state()
     prepare(question())

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from normwise.compare.executors import Done, Processes, Task, WorkerDiedError, run_serial
+from normwise.compare.executors import Processes, Task, WorkerDiedError
 
 WORK = """
 import os, signal, sys, time
@@ -85,11 +85,6 @@ def running(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def test_in_this_process_tasks_run_in_order(work: ModuleType) -> None:
-    tasks = [Task("sum", str(i), work.add, (i, 10)) for i in range(3)]
-    assert list(run_serial(tasks, 100)) == [Done(task, 110 + i) for i, task in enumerate(tasks)]
-
-
 def test_workers_give_every_result_once_on_one_thread_each(work: ModuleType, tmp_path: Path) -> None:
     tasks = [Task("sum", str(i), work.add, (i, 10)) for i in range(7)]
     with Processes(1, 100) as pool:
@@ -107,6 +102,14 @@ def test_workers_give_every_result_once_on_one_thread_each(work: ModuleType, tmp
     assert after == {"0": 110, "1": 111, "die": "alive"}
     assert next_place.record[0] != pid
     assert until(lambda: not running(pid) and not running(next_place.record[0]))
+
+
+def test_two_tasks_that_each_cost_a_worker_once_do_not_end_the_run(work: ModuleType, tmp_path: Path) -> None:
+    first, second = (Task("die", name, work.die, (str(tmp_path / name), 1)) for name in ("first", "second"))
+    between = [Task("sum", str(i), work.add, (i, 10)) for i in range(3)]
+    with Processes(1, 100) as pool:
+        records = {done.task.key: done.record for done in pool.run([first, *between, second])}
+    assert records == {"first": "alive", "0": 110, "1": 111, "2": 112, "second": "alive"}
 
 
 def test_a_worker_that_dies_again_is_an_error(work: ModuleType, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 import normwise.compare.cost
 import normwise.compare.run
 import normwise.compare.trial
-from normwise.compare.executors import Done, Task, run_serial
+from normwise.compare.executors import Done, Task
 from normwise.compare.run import run
 from normwise.compare.spec import Spec, make_spec
 from normwise.compare.variant import product
@@ -52,7 +52,7 @@ class Here:
         pass
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done]:
-        return run_serial(tasks, self.context)
+        return (Done(task, task.function(*task.arguments, self.context)) for task in tasks)
 
 
 class Dropping(Here):

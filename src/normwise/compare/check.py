@@ -35,7 +35,15 @@ class Prepared:
         """The question in words."""
         kinds = {"mlp": "this multilayer perceptron", "cnn": "this convolutional network"}
         networks = " and ".join(dict.fromkeys(kinds[network.kind] for network in self.spec.networks))
-        return f"On {self.data.name}, what does normalization do for {networks}?"
+        return f"On {self.data.name}, what does {self._subject()} do for {networks}?"
+
+    def _subject(self) -> str:
+        """What the variants differ in, in a word or two."""
+        variants = [variant for plan in self.plans for variant in plan.variants]
+        norms = {(v.norm, v.position, v.norm_output) for v in variants}
+        others = {(v.dropout, v.l1, v.l2, v.weight_decay, v.augment) for v in variants}
+        varied = ["normalization"] * (len(norms) > 1) + ["regularization"] * (len(others) > 1)
+        return " or ".join(varied)
 
     def name_of(self, plan: Plan) -> str:
         """The kind of network, with whatever else the settings of this run differ in."""

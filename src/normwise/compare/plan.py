@@ -118,6 +118,11 @@ class Plan:
         self.scan_seeds = tuple(SCAN_SEED_BASE + i for i in range(spec.scan_seeds))
         self.seeds = tuple(range(spec.seeds))
 
+    @property
+    def baseline_variant(self) -> Variant:
+        """The variant that the others are held against."""
+        return next(variant for variant in self.variants if variant.name == self.baseline)
+
     def trial(
         self, variant: Variant, lr: float, seed: int, initialization: Initialization | None = None
     ) -> Trial:
@@ -218,10 +223,9 @@ class Plan:
         """
         if self.spec.goal is not None:
             return self.spec.goal, "asked for"
-        baseline = next(v for v in self.variants if v.name == self.baseline)
         lr, levels = tuned[self.baseline], []
         for seed in self.scan_seeds:
-            record = records.get(self.trial(baseline, lr, seed).key)
+            record = records.get(self.trial(self.baseline_variant, lr, seed).key)
             end = self._measure.final(record, "validation")
             start = (
                 None

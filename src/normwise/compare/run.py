@@ -239,7 +239,7 @@ def _finals(plan: Plan, measure: Measure, records: Mapping[str, TrialRecord]) ->
     tuning = plan.tune(records)
     if tuning is None:
         return []
-    baseline = next(v for v in plan.variants if v.name == plan.baseline)
+    baseline = plan.baseline_variant
     lr = tuning.tuned[plan.baseline]
     return [measure.final(records.get(plan.trial(baseline, lr, seed).key), "test") for seed in plan.seeds]
 

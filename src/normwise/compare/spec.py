@@ -223,15 +223,6 @@ class Spec(_Frozen):
             raise ValueError(f"two variants named {twice!r} train the same network; leave one away")
         return found
 
-    @field_validator("variants")
-    @classmethod
-    def _different(cls, value: tuple[Variant, ...] | None) -> tuple[Variant, ...] | None:
-        names = [variant.name for variant in value or ()]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"every variant must differ from the others, and {name!r} is there twice")
-        return value
-
     @model_validator(mode="after")
     def _one_length(self) -> Spec:
         if self.steps is not None and self.epochs is not None:

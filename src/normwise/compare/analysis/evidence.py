@@ -28,7 +28,7 @@ class Evidence:
     @property
     def baseline(self) -> Variant:
         """The variant that the others are held against."""
-        return next(v for v in self.plan.variants if v.name == self.plan.baseline)
+        return self.plan.baseline_variant
 
     @property
     def comparisons(self) -> int:

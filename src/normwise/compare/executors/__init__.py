@@ -1,7 +1,6 @@
 """Where trials run."""
 
 from normwise.compare.executors.processes import Processes, WorkerDiedError
-from normwise.compare.executors.serial import run_serial
 from normwise.compare.executors.task import Done, Task
 
-__all__ = ["Done", "Processes", "Task", "WorkerDiedError", "run_serial"]
+__all__ = ["Done", "Processes", "Task", "WorkerDiedError"]

@@ -56,14 +56,14 @@ class Processes:
         """Run the tasks and yield each as it ends; at most two tasks a worker are handed out ahead.
 
         Raises:
-            WorkerDiedError: a worker died, and died again when its tasks were tried once more.
+            WorkerDiedError: a worker died, and again before any other task had ended: the task at hand is to blame.
         """
         retried = ended = False
         remaining = list(tasks)
         while remaining:
             try:
                 for done in self._run_once(remaining):
-                    ended = True
+                    ended, retried = True, False
                     remaining.remove(done.task)
                     yield done
             except BrokenProcessPool:
