@@ -22,7 +22,9 @@ ClaimName = Literal[
     "regularizes",  # smaller gap between train and test
     "cost",  # costs time per step
 ]
-Verdict = Literal["yes", "no", "undecided", "no difference", "not measured"]
+Verdict = Literal["yes", "no", "undecided", "no difference", "not measured", "exploratory"]
+"""`exploratory`: an effect of a run that was asked for as a first look (`--quick`), with too few seeds to judge."""
+
 Strength = Literal["meaningful", "leaning", ""]
 """`meaningful`: ten pairs or more and the decision rule's family-wise error is at most 5 %; `leaning`: fewer pairs."""
 
@@ -46,6 +48,9 @@ class DataSummary:
     notes: tuple[str, ...]  # what was imputed, encoded, dropped, and why
     margin: float  # differences within ± margin count as none, in the metric's unit
     margin_note: str  # whether the test set can resolve the margin
+    warnings: tuple[
+        str, ...
+    ] = ()  # what may make every number here wrong: a feature that gives the target away, …
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class VariantResult:
     percentiles: ActivationPercentiles
     final: tuple[FinalSeed, ...]
     gap: Estimate  # train − test metric, signed so that positive is overfitting
-    cost: CostResult
+    cost: CostResult | None  # None where a run was interrupted before step times were taken
     dead_fraction: float | None  # at the end, mean over hidden layers, median over seeds
     correlation: float | None  # mean absolute correlation between channels, the same
     activation_std: tuple[float | None, ...]  # at the end, by hidden layer
@@ -195,6 +200,43 @@ class VariantResult:
     runs: int
     divergence_interval: Interval
     failed: int  # trials that raised
+    sparsity: float | None = None  # share of weights that are exactly zero at the end, median over seeds
+    norm: str = ""  # the normalization, as `Variant.norm`
+    penalties: dict[str, float] | None = (
+        None  # "dropout", "l1", "l2", "weight_decay": those that are not zero
+    )
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Code to paste: the recommended variant of a setting in one framework.
+
+    Attributes:
+        framework: "PyTorch" or "Keras".
+        text: the code, whole and runnable; "" where the framework has no such layer.
+        note: what differs from what was compared, in words; "" if nothing does.
+    """
+
+    framework: Literal["PyTorch", "Keras"]
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to do in this setting, on the strength of its claims.
+
+    Attributes:
+        variant: the variant's name; the baseline's where nothing speaks for another one.
+        lr: its tuned learning rate.
+        reason: why, in words, without the variant's name: "reaches the target in 3.7× fewer steps".
+        snippets: the variant as code.
+    """
+
+    variant: str
+    lr: float
+    reason: str
+    snippets: tuple[Snippet, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,6 +259,9 @@ class Setting:
     variants: tuple[VariantResult, ...]
     claims: tuple[Claim, ...]
     notes: tuple[str, ...] = ()  # what was left out of this setting, and why
+    recommendation: Recommendation | None = None
+    depth: int | None = None  # where several depths are compared
+    train_share: float = 1.0  # share of the training rows that is used
 
 
 @dataclass(frozen=True)
@@ -231,6 +276,45 @@ class GradientProbe:
     measured: tuple[Estimate, ...]
     oracle: tuple[float, ...]
     curves: tuple[tuple[float, ...], ...]  # squared gradient norm by layer, relative to the last layer
+
+
+@dataclass(frozen=True)
+class ReferenceResult:
+    """A model that is no network, on the same splits: whether a network is worth it at all.
+
+    Attributes:
+        name: "majority class", "mean", "linear", "gradient boosting".
+        description: the estimator and its options.
+        seeds: the seeds of `values`, whose splits are those of the networks.
+        values: test metric per seed; None where it could not be fitted.
+        median: of the values that are there.
+        seconds: median fit time.
+        note: what was done to keep it within time, or why there is no value; "" otherwise.
+    """
+
+    name: str
+    description: str
+    seeds: tuple[int, ...]
+    values: tuple[float | None, ...]
+    median: float | None
+    seconds: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class MoreSeeds:
+    """How to decide what is undecided.
+
+    Attributes:
+        command: to paste into a terminal.
+        seeds: the number of fresh seeds it asks for.
+        decides: the undecided lines that this many seeds would decide if their effects are as large as they look, as
+            "claim: variant".
+    """
+
+    command: str
+    seeds: int
+    decides: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -252,6 +336,11 @@ class Comparison:
 
     Attributes:
         partial: trials that were planned are missing, because the run was interrupted.
+        study: the question by name ("norm", "regularize", …), or "" where it was put together freely.
+        exploratory: a first look with too few seeds; no claim carries a verdict.
+        shed: what was left out of the question to keep within the budget, a sentence each.
+        references: models that are no networks.
+        more_seeds: None where nothing is undecided, or more seeds would not decide it.
         trials: every trial as a flat row: the columns of its description, its outcome, its final metrics.
     """
 
@@ -265,4 +354,9 @@ class Comparison:
     finished: int
     failed: int
     partial: bool = False
+    study: str = ""
+    exploratory: bool = False
+    shed: tuple[str, ...] = ()
+    references: tuple[ReferenceResult, ...] = ()
+    more_seeds: MoreSeeds | None = None
     schema: int = SCHEMA_VERSION

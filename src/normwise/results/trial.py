@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever the meaning of a stored field changes; a store of another version is refused."""
 
 TrialOutcome = Literal["finished", "diverged", "raised"]
@@ -69,6 +69,7 @@ class TrialRecord:
         diverged_at: the step at which the loss stopped being finite, if it did.
         error: the last line of the exception, if one was raised.
         wall_seconds: everything, evaluation and set-up included.
+        sparsity: share of the weights of linear and convolutional layers that are exactly zero at the end.
     """
 
     key: str
@@ -83,4 +84,5 @@ class TrialRecord:
     diverged_at: int | None
     error: str | None
     wall_seconds: float
+    sparsity: float | None = None
     schema: int = SCHEMA_VERSION
