@@ -22,7 +22,7 @@ from normwise.compare.variant import NORMS, Variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
-NetworkKind = Literal["mlp", "cnn"]
+NetworkKind = Literal["mlp", "cnn", "model"]
 
 SCAN_SEED_BASE = 1_000_000
 """Seeds of the learning-rate scan start here, so that they are never among the fresh ones."""
@@ -37,7 +37,14 @@ ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid")
 WIDEST, DEEPEST = 16_384, 512
 """Far beyond what a comparison on one machine can train; a slip of the finger is refused instead of started."""
 
-SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian")
+SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian", "own")
+"""`own` is the draw that a model's builder makes; the other schemes draw anew."""
+
+_FIELDS = {
+    "mlp": {"widths", "single_logit"},
+    "cnn": {"channels", "head", "residual", "reduce"},
+    "model": {"model", "model_args", "fingerprint"},
+}
 
 
 class _Frozen(BaseModel):
@@ -54,13 +61,17 @@ class Network(_Frozen):
     """The network that every variant shares; written out, it shows the fields of its kind alone.
 
     Attributes:
-        kind: "mlp" or "cnn".
-        widths: of an mlp, the hidden widths.
-        channels: of a cnn, the channels of its convolutional blocks. So are the following, the activation apart:
-        head: hidden widths between the convolutions and the output.
+        kind: "mlp", "cnn", or "model" for a network of the user's.
         activation: relu, leaky_relu, gelu, silu, tanh or sigmoid.
-        residual: add each convolutional block's input to its output where shapes allow.
-        reduce: how the cnn goes from positions to features, "average" or "flatten".
+        widths: of an mlp, the hidden widths.
+        single_logit: of an mlp with two classes, one output z instead of two; it stands for the logits (0, z).
+        channels: of a cnn, the channels of its convolutional blocks.
+        head: of a cnn, hidden widths between the convolutions and the output.
+        residual: of a cnn, add each convolutional block's input to its output where shapes allow.
+        reduce: of a cnn, how it goes from positions to features, "average" or "flatten".
+        model: of a model, where it is: "file.py:name" or "pkg.mod:name".
+        model_args: of a model, further arguments of its builder, as pairs of name and text.
+        fingerprint: of a model, a hash of its source, filled in when it is loaded.
     """
 
     kind: NetworkKind
@@ -70,6 +81,10 @@ class Network(_Frozen):
     activation: str = "relu"
     residual: bool = False
     reduce: Literal["average", "flatten"] = "average"
+    single_logit: bool = False
+    model: str = ""
+    model_args: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ""
 
     @field_validator("widths", "channels", "head")
     @classmethod
@@ -91,7 +106,7 @@ class Network(_Frozen):
         return {name: value for name, value in write(self).items() if name not in self._foreign()}
 
     def _foreign(self) -> set[str]:
-        return {"channels", "head", "residual", "reduce"} if self.kind == "mlp" else {"widths"}
+        return {name for kind, names in _FIELDS.items() if kind != self.kind for name in names}
 
     _known_activation = field_validator("activation")(_known_activation)
 
@@ -99,6 +114,15 @@ class Network(_Frozen):
         """The same network with `depth` hidden layers (or convolutional blocks), the last width repeated."""
         if depth is None:
             return self
+        if self.kind == "model":
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    "`depths` needs a network of ours",
+                    self.model,
+                    "vary an argument of the model instead",
+                )
+            )
         field = "widths" if self.kind == "mlp" else "channels"
         sizes = getattr(self, field) or (64,)
         return self.model_copy(update={field: (sizes + (sizes[-1],) * depth)[:depth]})
