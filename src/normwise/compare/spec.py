@@ -33,6 +33,17 @@ LEARNING_RATES: dict[str, tuple[float, ...]] = {
     "adamw": (0.0001, 0.001, 0.01, 0.1),
 }
 
+STUDIES = {
+    "norm": "every normalization that fits, against none",
+    "regularize": "L1, L2, dropout, augmentation, Batch Normalization, on all and on few training rows",
+    "init": "He, Xavier, orthogonal, LSUV and their scales, with and without Batch Normalization",
+    "batch": "normalizations at batch sizes down to 2",
+    "position": "Batch Normalization before and after the activation, and on the output",
+    "depth": "normalizations from shallow to deep networks",
+    "article": "the network that tutorials show, 20-64-32-1, on breast_cancer's first 20 columns",
+}
+"""Questions by name; what each asks is in `normwise.compare.studies`."""
+
 ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid")
 WIDEST, DEEPEST = 16_384, 512
 """Far beyond what a comparison on one machine can train; a slip of the finger is refused instead of started."""
@@ -116,12 +127,7 @@ class Network(_Frozen):
             return self
         if self.kind == "model":
             raise ArgumentError(
-                explain(
-                    "compare",
-                    "`depths` needs a network of ours",
-                    self.model,
-                    "vary an argument of the model instead",
-                )
+                explain("compare", "`depths` needs a network of ours", self.model, "vary an argument of it")
             )
         field = "widths" if self.kind == "mlp" else "channels"
         sizes = getattr(self, field) or (64,)
@@ -156,7 +162,8 @@ class Spec(_Frozen):
 
     Attributes:
         data: name or path of the data.
-        target, task: as `normwise.data.load` takes them.
+        target, task, image_size, drop, group, time, test_data: as `normwise.data.load` takes them.
+        study: a question by name; it answers what was not asked for explicitly.
         networks: compared separately, never with each other; none leaves the choice to the data: an mlp, and for
             images a cnn beside it.
         activation: of the networks that the data chooses.
@@ -164,19 +171,28 @@ class Spec(_Frozen):
         baseline: name of the variant the others are held against; None takes the first.
         initializations: the first is the main one; the others show the sensitivity to it.
         lrs: the grid of the scan, at least one; None takes decades that fit the optimizer.
-        batch_sizes, depths, optimizers: each combination is a setting of its own; no depth takes the network as it is.
+        batch_sizes, depths, optimizers, train_shares: each combination is a setting of its own; no depth takes the
+            network as it is, and a share is of the training rows.
         steps, epochs: length of a training; at most one of the two.
         seeds: number of fresh seeds that the answer rests on.
         scan_seeds: number of other seeds that learning rates are chosen on.
-        metric: None takes accuracy or rmse.
+        exploratory: a first look; numbers without verdicts.
+        metric: None takes accuracy or rmse, and AUC or macro-F1 where a class is rare.
         goal: the validation metric that "faster" is measured to; None takes the level that the baseline reaches.
         margin: differences within ± margin count as none; None takes half a percentage point or 1 % of the error.
         probe: measure gradient growth of a wide deep network against theory beside the trainings.
+        references: fit models that are no networks beside them.
     """
 
     data: str = "digits"
     target: str | None = None
     task: Literal["classification", "regression"] | None = None
+    image_size: int | None = Field(None, ge=1)
+    drop: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+    test_data: str | None = None
+    study: str = "norm"
     networks: tuple[Network, ...] = ()
     activation: str = "relu"
     variants: tuple[Variant, ...] | None = None
@@ -186,14 +202,17 @@ class Spec(_Frozen):
     batch_sizes: tuple[int, ...] = (64,)
     depths: tuple[int, ...] = ()
     optimizers: tuple[OptimizerName, ...] = ("sgd",)
+    train_shares: tuple[float, ...] = (1.0,)
     steps: int | None = Field(None, ge=1)
     epochs: float | None = Field(None, gt=0, allow_inf_nan=False)
     seeds: int = Field(5, ge=1, le=10_000)
     scan_seeds: int = Field(5, ge=1, le=1000)
+    exploratory: bool = False
     metric: str | None = None
     goal: float | None = Field(None, allow_inf_nan=False)
     margin: float | None = Field(None, gt=0, allow_inf_nan=False)
     probe: bool = True
+    references: bool = True
 
     _known_activation = field_validator("activation")(_known_activation)
 
@@ -220,7 +239,21 @@ class Spec(_Frozen):
             raise ValueError(f"every depth must be at most {DEEPEST:,}")
         return value
 
-    @field_validator("initializations", "batch_sizes", "optimizers")
+    @field_validator("train_shares")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < share <= 1 for share in value):
+            raise ValueError("every share of the training rows must be above 0 and at most 1")
+        return value
+
+    @field_validator("study")
+    @classmethod
+    def _known_study(cls, value: str) -> str:
+        if value not in STUDIES:
+            raise unknown_name("compare", "study", value, STUDIES)
+        return value
+
+    @field_validator("initializations", "batch_sizes", "optimizers", "train_shares")
     @classmethod
     def _some(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         if not value:
