@@ -11,6 +11,7 @@ import numpy.typing as npt
 from normwise.data.contents import Contents, ImageContents, TableContents
 from normwise.data.dataset import Dataset, assemble
 from normwise.data.npz import read_npz
+from normwise.data.split import free_then_test
 from normwise.data.task import LARGEST, Task, read_target
 from normwise.data.wording import count, listing, shape_words
 from normwise.errors import DataError, explain, unknown_name
@@ -37,7 +38,7 @@ def load_npz(path: Path, *, target: str | None, task: Task | None) -> Dataset:
     """
     arrays = read_npz(path)
     notes: tuple[str, ...] = ()
-    test_from = None
+    fixed = None
     lowered = {key.lower(): key for key in arrays}
     four = [lowered.get(key) for key in ("x_train", "y_train", "x_test", "y_test")]
     if target is None and all(four):
@@ -46,7 +47,7 @@ def load_npz(path: Path, *, target: str | None, task: Task | None) -> Dataset:
             got = ", ".join(shape_words(array.shape) or "a number" for array in (x, y, x_test, y_test))
             raise DataError(explain("load", f"training and test arrays of {path} must agree in shape", got))
         _check_lengths(path, x_test, y_test)
-        test_from = len(x)
+        fixed = free_then_test(len(x), len(x_test))
         notes = (f"x_test and y_test ({count(len(x_test), 'row')}) are the test part of every split",)
         _check_lengths(path, x, y)
         x, y, name = np.concatenate([x, x_test]), np.concatenate([y, y_test]), "y"
@@ -64,7 +65,7 @@ def load_npz(path: Path, *, target: str | None, task: Task | None) -> Dataset:
         contents=contents,
         target=read_target(name, values, task=task, images=images),
         notes=(*notes, note, *found),
-        test_from=test_from,
+        fixed=fixed,
     )
 
 

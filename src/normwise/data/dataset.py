@@ -7,11 +7,20 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from normwise.data.contents import Contents, ImageContents, Rows, feed_array
 from normwise.data.prepare import prepare
-from normwise.data.split import DEFAULT_FRACTIONS, Fractions, SplitRows, split_rows
+from normwise.data.split import (
+    DEFAULT_FRACTIONS,
+    TEST,
+    VALIDATION,
+    Dealing,
+    Fractions,
+    split_rows,
+    take,
+)
 from normwise.data.task import Target, Task
 from normwise.data.wording import count, image_words, listing
 from normwise.errors import DataError, explain
@@ -77,7 +86,9 @@ class Dataset:
         rows: number of usable rows.
         notes: what was understood, ignored or dropped while reading.
         in_shape: (C, H, W) for images; None for columns, whose number depends on the split.
-        fingerprint: sha256 in hexadecimal over inputs, targets and the fixed test part, if there is one.
+        fingerprint: sha256 in hexadecimal over inputs, targets and what the data says about dealing its rows.
+        warnings: what may make every number from this data wrong, the worst first.
+        class_counts: rows of each class, in the order of `classes`; empty for regression.
     """
 
     name: str
@@ -92,20 +103,33 @@ class Dataset:
     notes: tuple[str, ...]
     in_shape: tuple[int, ...] | None
     fingerprint: str
+    warnings: tuple[str, ...]
+    class_counts: tuple[int, ...]
     _contents: Contents = field(repr=False, compare=False)
     _target: Target = field(repr=False, compare=False)
-    _test_from: int | None = field(repr=False, compare=False)
+    _dealing: Dealing = field(repr=False, compare=False)
 
-    def split(self, seed: int, *, fractions: Fractions = DEFAULT_FRACTIONS) -> Split:
-        """Deal the rows by seed, stratified by class; prepare all with statistics of the training part.
+    def split(
+        self,
+        seed: int,
+        *,
+        fractions: Fractions = DEFAULT_FRACTIONS,
+        most: tuple[int, int, int] | None = None,
+        train_share: float = 1.0,
+    ) -> Split:
+        """Deal the rows by seed, stratified by class; prepare all with statistics of the training rows.
 
         Args:
             seed: at least 0; the same seed gives the same tensors.
             fractions: of train, validation and test, with sum 1. A data set with a fixed test part keeps it,
                 and train and validation share the rest in the ratio of their fractions.
+            most: at most so many rows of train, validation and test are prepared, others with each seed; None
+                for all.
+            train_share: the share of those training rows that is used, of each class in proportion; a smaller
+                share is contained in a larger one. Validation and test do not depend on it.
 
         Raises:
-            ArgumentError: a negative seed or bad fractions.
+            ArgumentError: a negative seed, bad fractions, `most` or share.
             DataError: a part would be empty, or nothing varies in the training part.
 
         >>> from normwise.data import load
@@ -113,7 +137,8 @@ class Dataset:
         >>> split.train.inputs.shape, split.train.targets.dtype, split.in_shape, split.out_features
         (torch.Size([1079, 1, 8, 8]), torch.int64, (1, 8, 8), 10)
         """
-        rows = self._deal(seed, fractions)
+        dealt = split_rows(self._dealing, seed, fractions=fractions)
+        rows = take(dealt, self._dealing.labels, most=most, train_share=train_share)
         inputs = prepare(self._contents, rows)
         mean, std = self._target_moments(rows.train)
 
@@ -133,10 +158,6 @@ class Dataset:
             target_std=std,
             notes=inputs.notes,
         )
-
-    def _deal(self, seed: int, fractions: Fractions) -> SplitRows:
-        labels = self._target.values.astype(np.int64) if self.task == "classification" else None
-        return split_rows(self.rows, labels, seed, fractions=fractions, test_from=self._test_from)
 
     def _target_moments(self, train: Rows) -> tuple[float, float]:
         if self.task == "classification":
@@ -163,9 +184,19 @@ def assemble(
     contents: Contents,
     target: Target,
     notes: tuple[str, ...] = (),
-    test_from: int | None = None,
+    warnings: tuple[str, ...] = (),
+    fixed: npt.NDArray[np.int8] | None = None,
+    groups: npt.NDArray[np.int64] | None = None,
+    order: npt.NDArray[np.float64] | None = None,
 ) -> Dataset:
-    """Check what every reader must guarantee, and put the data set together."""
+    """Check what every reader must guarantee, and put the data set together.
+
+    `fixed`, `groups` and `order` (N,) are those of `Dealing`; notes and warnings come most important first.
+
+    Raises:
+        DataError: fewer than 10 rows, a class of one row, a class of the fixed test part that never trains, a
+            part without rows.
+    """
     rows = contents.rows
     if rows < FEWEST_ROWS:
         raise DataError(
@@ -176,9 +207,15 @@ def assemble(
                 "bring more data",
             )
         )
-    if target.task == "classification":
-        _check_classes(target, test_from)
-    dataset = Dataset(
+    labels = target.values.astype(np.int64) if target.task == "classification" else None
+    dealing = Dealing(rows, labels, fixed, groups, order)
+    counts: tuple[int, ...] = ()
+    if labels is not None:
+        counts = tuple(np.bincount(labels, minlength=len(target.classes)).tolist())
+        _check_classes(target, counts, labels, fixed)
+    # A data set that no seed can split is refused here, before anything is trained or written.
+    split_rows(dealing, 0)
+    return Dataset(
         name=name,
         source=source,
         kind=kind,
@@ -190,31 +227,34 @@ def assemble(
         rows=rows,
         notes=notes,
         in_shape=tuple(contents.pixels.shape[1:]) if isinstance(contents, ImageContents) else None,
-        fingerprint=_fingerprint(contents, target, test_from),
+        fingerprint=_fingerprint(contents, target, dealing),
+        warnings=warnings,
+        class_counts=counts,
         _contents=contents,
         _target=target,
-        _test_from=test_from,
+        _dealing=dealing,
     )
-    # A data set that no seed can split is refused here, before anything is trained or written.
-    dataset._deal(0, DEFAULT_FRACTIONS)
-    return dataset
 
 
-def _check_classes(target: Target, test_from: int | None) -> None:
-    labels = target.values.astype(np.int64)
-    counts = np.bincount(labels, minlength=len(target.classes))
-    unlearned = np.flatnonzero(np.bincount(labels[:test_from], minlength=len(counts)) == 0)
-    if len(unlearned):
-        names = [target.classes[index] for index in unlearned]
-        which = f"{'class' if len(names) == 1 else 'classes'} {listing(names)}"
-        raise DataError(
-            explain(
-                "load",
-                "every class of the fixed test part must have training rows",
-                f"none for the {which} of the target {target.name!r}",
-                "remove these test rows",
+def _check_classes(
+    target: Target,
+    counts: tuple[int, ...],
+    labels: npt.NDArray[np.int64],
+    fixed: npt.NDArray[np.int8] | None,
+) -> None:
+    if fixed is not None:
+        taught = np.bincount(labels[(fixed != VALIDATION) & (fixed != TEST)], minlength=len(counts))
+        unlearned = [target.classes[index] for index in np.flatnonzero(taught == 0)]
+        if unlearned:
+            which = f"{'class' if len(unlearned) == 1 else 'classes'} {listing(unlearned)}"
+            raise DataError(
+                explain(
+                    "load",
+                    "every class of the fixed validation and test parts must have training rows",
+                    f"none for the {which} of the target {target.name!r}",
+                    "remove these rows from validation and test",
+                )
             )
-        )
     lonely = [name for name, number in zip(target.classes, counts, strict=True) if number < 2]
     if lonely:
         which = "class" if len(lonely) == 1 else "classes"
@@ -240,9 +280,13 @@ def _describe(contents: Contents) -> str:
     return f"{numeric:,} numeric and {count(categorical, 'categorical column')}"
 
 
-def _fingerprint(contents: Contents, target: Target, test_from: int | None) -> str:
+def _fingerprint(contents: Contents, target: Target, dealing: Dealing) -> str:
     digest = hashlib.sha256()
     contents.feed(digest)
     feed_array(digest, target.values)
-    digest.update(repr((target.name, target.task, target.classes, test_from)).encode())
+    digest.update(repr((target.name, target.task, target.classes)).encode())
+    for name, array in (("fixed", dealing.fixed), ("groups", dealing.groups), ("order", dealing.order)):
+        if array is not None:
+            digest.update(name.encode())
+            feed_array(digest, array)
     return digest.hexdigest()

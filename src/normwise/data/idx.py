@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from normwise.data.contents import ImageContents
 from normwise.data.dataset import Dataset, assemble
+from normwise.data.split import free_then_test
 from normwise.data.task import Task, labelled
 from normwise.data.wording import count, listing, shape_words
 from normwise.errors import DataError, explain
@@ -49,7 +50,7 @@ def load_idx(
     """
     files = _find(folder)
     train, labels = _pair(files, "train", folder)
-    pixels, codes, test_from = train, labels, None
+    pixels, codes, fixed = train, labels, None
     notes: tuple[str, ...] = ()
     if any(part == "test" for part, _ in files):
         test, test_labels = _pair(files, "test", folder)
@@ -61,7 +62,7 @@ def load_idx(
                     f"{shape_words(train.shape[1:])} and {shape_words(test.shape[1:])}",
                 )
             )
-        test_from = len(train)
+        fixed = free_then_test(len(train), len(test))
         pixels, codes = np.concatenate([train, test]), np.concatenate([labels, test_labels])
         notes = (f"the {len(test):,} test images of the folder are the test part of every split",)
     distinct, indices = np.unique(codes, return_inverse=True)
@@ -82,7 +83,7 @@ def load_idx(
         contents=ImageContents(pixels[:, None]),
         target=labelled("label", indices, used, f"the label files name {len(used)} classes", task),
         notes=notes,
-        test_from=test_from,
+        fixed=fixed,
     )
 
 
