@@ -109,6 +109,11 @@ class Dataset:
     _target: Target = field(repr=False, compare=False)
     _dealing: Dealing = field(repr=False, compare=False)
 
+    def sizes(self) -> tuple[int, int, int]:
+        """Rows of train, validation and test of a whole split; nothing is prepared."""
+        dealt = split_rows(self._dealing, 0, fractions=DEFAULT_FRACTIONS)
+        return len(dealt.train), len(dealt.validation), len(dealt.test)
+
     def split(
         self,
         seed: int,
