@@ -1,0 +1,61 @@
+"""Initial weights in PyTorch."""
+
+from __future__ import annotations
+
+from normwise.compare.snippets.recipe import Recipe
+from normwise.compare.snippets.text import call, number
+from normwise.compare.training import INITIAL_ROWS
+
+_TORCH: dict[tuple[str, str], tuple[str, str | None]] = {
+    ("he", "relu"): (
+        'kaiming_normal_({}, nonlinearity="relu")',
+        'kaiming_normal_({}, nonlinearity="linear")',
+    ),
+    ("he", "leaky_relu"): (
+        'kaiming_normal_({}, 0.01, nonlinearity="leaky_relu")',
+        'kaiming_normal_({}, nonlinearity="linear")',
+    ),
+    ("orthogonal", "relu"): ("orthogonal_({}, gain=2**0.5)", "orthogonal_({})"),
+    ("xavier", ""): ("xavier_normal_({})", None),
+}
+"""Where torch.nn.init draws as normwise does: for hidden layers, and for the output layer where that differs."""
+
+
+def initialization_lines(recipe: Recipe, *, ours: bool) -> list[str]:
+    """The lines that draw the weights; with `ours` normwise is imported anyway and does it in one line."""
+    scheme, scale = recipe.initialization.scheme, recipe.initialization.scale
+    if scheme == "own":
+        return []
+    activation = recipe.network.activation
+    native = _TORCH.get((scheme, activation)) or _TORCH.get((scheme, ""))
+    if native is not None and scale == 1 and not ours:
+        return ["", *_native(recipe, *native)]
+    lines = [
+        call(
+            "nw.initialize_",
+            "model",
+            f'"{scheme}"',
+            None if scale == 1 else f"scale={number(scale)}",
+            "seed=0",
+            f"batch=X[:{INITIAL_ROWS}]" if scheme == "lsuv" else None,
+            None if activation == "relu" else f'activation="{activation}"',
+        )
+    ]
+    if recipe.variant.norm == "weight":
+        lines.append(f"nw.initialize_weight_norm_(model, X[:{INITIAL_ROWS}])")
+    return ["", *lines]
+
+
+def _native(recipe: Recipe, hidden: str, output: str | None) -> list[str]:
+    kinds = "(nn.Linear, nn.Conv2d)" if recipe.network.kind == "cnn" else "nn.Linear"
+    lines = [
+        "for layer in model.modules():",
+        f"    if isinstance(layer, {kinds}):",
+        f"        nn.init.{hidden.format('layer.weight')}",
+        "        if layer.bias is not None:",
+        "            nn.init.zeros_(layer.bias)",
+    ]
+    if output is not None:
+        last = f"model[-{len(recipe.stages[-1].modules)}].weight"
+        lines.append(f"nn.init.{output.format(last)}  # no activation follows")
+    return lines

@@ -1,0 +1,76 @@
+"""Optimizer, loss and training loop in PyTorch."""
+
+from __future__ import annotations
+
+from normwise.compare.snippets.recipe import Recipe
+from normwise.compare.snippets.text import call, number
+
+_OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+
+
+def training_lines(recipe: Recipe) -> list[str]:
+    """Everything from the optimizer to the trained model in evaluation mode."""
+    variant, lr = recipe.variant, number(recipe.lr)
+    # A direction under weight normalization cannot be soft-thresholded: there L1 joins the loss.
+    proximal = bool(variant.l1) and variant.norm != "weight"
+    lines = ["", f"optimizer = {_optimizer(recipe, lr)}", f"loss_fn = {_loss(recipe)}"]
+    if variant.l1:
+        lines.append(f"l1 = nw.L1({number(variant.l1)})")
+    if variant.l2:
+        lines.append(f"l2 = nw.L2({number(variant.l2)})  # λ/2 · Σw²")
+    if variant.augment:
+        lines.append(f"policy = augment.build({_strings(variant.augment)})")
+    data = f"TensorDataset(X, y), batch_size={recipe.batch_size}, shuffle=True, drop_last=True"
+    batches = (
+        "for step, (inputs, targets) in enumerate(loader):"
+        if variant.augment
+        else "for inputs, targets in loader:"
+    )
+    lines += [
+        f"loader = DataLoader({data})",
+        "",
+        "model.train()",
+        f"for epoch in range(math.ceil({recipe.steps} / len(loader))):  # {recipe.steps:,} steps",
+        f"    {batches}",
+    ]
+    if variant.augment:
+        lines.append("        inputs = policy(inputs, seed=epoch * len(loader) + step)")
+    flat = ".squeeze(1)" if recipe.outputs == 1 else ""
+    penalties = " + l2(model)" * bool(variant.l2) + " + l1(model)" * bool(variant.l1 and not proximal)
+    lines += [
+        f"        loss = loss_fn(model(inputs){flat}, targets){penalties}",
+        "        optimizer.zero_grad()",
+        "        loss.backward()",
+        "        optimizer.step()",
+    ]
+    if proximal:
+        lines.append(f"        l1.proximal_step_(model, lr={lr})  # weights reach exact zeros")
+    return [*lines, f"model.eval(){_why_eval(recipe)}"]
+
+
+def _why_eval(recipe: Recipe) -> str:
+    """What evaluation mode changes in this model."""
+    switched = ["running statistics"] * ("batch" in recipe.variant.norm)
+    switched += ["no dropout"] * bool(recipe.variant.dropout)
+    return f"  # to predict: {', '.join(switched)}" if switched else ""
+
+
+def _optimizer(recipe: Recipe, lr: str) -> str:
+    decay = recipe.variant.weight_decay
+    return call(
+        f"torch.optim.{_OPTIMIZERS[recipe.optimizer]}",
+        f"nw.parameter_groups(model, weight_decay={number(decay)})" if decay else "model.parameters()",
+        f"lr={lr}",
+        "momentum=0.9" if recipe.optimizer == "sgd" else None,
+        "weight_decay=0.0" if recipe.optimizer == "adamw" and not decay else None,  # torch's default is 0.01
+    )
+
+
+def _loss(recipe: Recipe) -> str:
+    if recipe.regression:
+        return "nn.MSELoss()"
+    return "nn.BCEWithLogitsLoss()" if recipe.single_logit else "nn.CrossEntropyLoss()"
+
+
+def _strings(values: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{value}"' for value in values) + "]"
