@@ -1,0 +1,263 @@
+"""A network of the user's, out of a file or a module of theirs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from inspect import Parameter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.layers import weight_norm
+from normwise.models.norm import Norm
+from normwise.models.user_adapt import Adaptation, Adapted, find_adaptation
+from normwise.models.user_convert import convert
+from normwise.models.user_draws import paired_draws
+from normwise.models.user_fill import Facts, fill, varied
+from normwise.models.user_guard import guarded
+from normwise.models.user_home import Home
+from normwise.models.user_import import explained, find_object, import_module
+from normwise.models.user_notes import notes_of
+from normwise.models.user_parameters import Parameters, parameters_of
+from normwise.models.user_place import Place, find_place
+from normwise.models.user_source import fingerprint
+from normwise.models.user_words import listed
+
+_TRIED = 5
+"""Rows of the made-up batch that shows what a model needs."""
+
+
+@dataclass(frozen=True, eq=False)
+class UserModel:
+    """A builder of networks that was found by name; made by `load_user_model`.
+
+    Attributes:
+        where: as it was named, "models/resnet.py:ResNet".
+        title: the same without folders, "resnet.py:ResNet".
+        fingerprint: sha256 over the sources that the model is made of, its name and the arguments.
+        varies: which of "norm", "activation" and "dropout" its builder takes.
+    """
+
+    where: str
+    title: str
+    fingerprint: str
+    varies: frozenset[str]
+    place: Place = field(repr=False)
+    _home: Home = field(repr=False)
+    _name: str = field(repr=False)
+    _object: Any = field(repr=False)
+    _parameters: Parameters = field(repr=False)
+    _arguments: Mapping[str, Any] = field(repr=False)
+
+    def build(
+        self,
+        in_shape: tuple[int, ...],
+        out_features: int,
+        *,
+        norm: str = "none",
+        activation: str | None = None,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> nn.Module:
+        """Build the network, and put around it what it needs to go from such data to (N, out_features).
+
+        Its initial weights are its own draw, of random numbers that depend on `seed` alone (`paired_draws`):
+        equal for equal seeds and shapes, whatever normalization lies between. Lazy layers have their shapes.
+        With ``norm="weight"`` Weight normalization is put on all linear layers and convolutions but the last,
+        if the model takes a norm and has none of its own there.
+
+        Args:
+            in_shape: (F,) for rows, (C, H, W) for images.
+            out_features: number of classes, or 1 for regression.
+            norm: a variant's normalization, for a builder that takes one.
+            activation: by name; None keeps the builder's own.
+            dropout: a variant's rate; 0 keeps the builder's own.
+            seed: at least 0.
+
+        Raises:
+            ArgumentError: the code raises, returns no module, or one that cannot be used.
+        """
+        return self.made(Facts(in_shape, out_features, norm, activation, dropout), seed)[0]
+
+    def made(self, facts: Facts, seed: int) -> tuple[nn.Module, Adaptation, str]:
+        """As `build`, with what was put around the network, and the dtype that it came in."""
+        with self.running(), paired_draws(seed):
+            model = self._construct(facts)
+            kinds = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()}
+            model = model.to(device="cpu", dtype=torch.float32)
+            rows = _TRIED + 2 * (facts.out_features == _TRIED)
+            generator = torch.Generator().manual_seed(0)
+            batch = torch.randn(rows, *facts.in_shape, generator=generator)
+            how = find_adaptation(model, batch, facts.out_features, self.title, self.call)
+        if Norm.parse(facts.norm, self.title).kind == "weight" and "norm" in self.varies:
+            _weight_normalize_(model)
+        whole = model if how.changes_nothing else Adapted(model, how, facts.out_features)
+        return whole, how, ", ".join(sorted(kinds - {"float32"}))
+
+    def notes(
+        self, in_shape: tuple[int, ...], out_features: int, *, activation: str | None = None
+    ) -> tuple[str, ...]:
+        """Sentences that say what its parameters were given, and what was put around it.
+
+        Raises:
+            ArgumentError: as `build`.
+        """
+        facts = Facts(in_shape, out_features, activation=activation)
+        model, how, dtype = self.made(facts, 0)
+        other = self.made(facts, 1)[0]
+        same = all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+        filled = fill(self._parameters, self._arguments, facts)
+        return notes_of(
+            self._name, filled, self._parameters, self.varies, how, facts, model, dtype=dtype, same_draw=same
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the block as the user's code: its modules in place, nothing on stdout, no state left behind."""
+        runs = guarded(str(self.place.file or self.place.module), training=True, loud=False)
+        told = explained(self.place, "the model must be built without errors", "building it")
+        with told, runs, self._home.inside():
+            yield
+
+    def call(self, function: Callable[[], Any], doing: str) -> Any:
+        """Call something of the user's code within `running`; what it raises is explained.
+
+        Args:
+            function: without arguments.
+            doing: what was called, "a forward pass".
+        """
+        with explained(self.place, f"{doing} must run", doing):
+            return function()
+
+    def _construct(self, facts: Facts) -> nn.Module:
+        """What the user's code makes, as it is."""
+        if isinstance(self._object, nn.Module):
+            made: Any = self.call(self._copy, "copying it")
+        else:
+            filled = fill(self._parameters, self._arguments, facts)
+            if filled.missing:
+                names = [f"`{name}`" for name in filled.missing]
+                must = f"{listed(names)} of {self._name} must have a value"
+                got = "none: there is no default, and nothing of the data goes by that name"
+                raise ArgumentError(explain(self.title, must, got, f"--model-args {filled.missing[0]}=VALUE"))
+            made = self.call(lambda: _called(self._object, self._parameters, filled.values), "building it")
+        made = getattr(
+            made, "_orig_mod", made
+        )  # of torch.compile, which would compile anew in every training
+        if not isinstance(made, nn.Module):
+            got = "None" if made is None else f"a {type(made).__name__}"
+            hint = "is there a return missing" if made is None else "return the network alone"
+            raise ArgumentError(explain(self.title, "it must return a torch.nn.Module", got, hint))
+        if not any(p.requires_grad for p in made.parameters()):
+            got = (
+                "one whose parameters are all frozen"
+                if any(True for _ in made.parameters())
+                else "one without"
+            )
+            raise ArgumentError(explain(self.title, "the model must have parameters to train", got))
+        return made
+
+    def _copy(self) -> Any:
+        """A module that the file makes when it is imported: made anew, so that each seed draws its own weights."""
+        module = self._home.again()
+        found: Any = self._object
+        if module is not None:
+            found = module
+            for part in self._name.split("."):
+                found = getattr(found, part)
+        return copy.deepcopy(found)
+
+
+def load_user_model(where: str, arguments: Mapping[str, str] | None = None) -> UserModel:
+    """Import a network of the user's.
+
+    The file is imported with its own folder on `sys.path`, so that its siblings import; a module is looked up in
+    the current directory, then among installed ones. What the code prints goes to stderr, and its imports,
+    random numbers and settings of torch leave nothing behind.
+
+    Args:
+        where: ``file.py:name`` or ``package.module:name``. The name is that of a function that returns a module, of
+            a class, or of a module. Without one it is `build`, else the only module class defined there.
+        arguments: further arguments of the builder as text, by name: ``{"width": "128"}``.
+
+    Raises:
+        ArgumentError: no such file; it does not import, asks for input, parses arguments, trains; several
+            models to choose from; an argument cannot be read.
+        UnknownNameError: no such name in it, or no such argument.
+        MissingPackageError: it imports what is not installed.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "net.py"
+    >>> _ = file.write_text("from torch import nn\\ndef build(in_features, out_features, norm='none', width=8):\\n"
+    ...                     "    return nn.Sequential(nn.Linear(in_features, width), nn.Linear(width, out_features))")
+    >>> model = load_user_model(f"{file}:build", {"width": "16"})
+    >>> model.title, sorted(model.varies)
+    ('net.py:build', ['norm'])
+    >>> model.build((20,), 3)[0]
+    Linear(in_features=20, out_features=16, bias=True)
+    """
+    arguments = dict(arguments or {})
+    place = find_place(where)
+    home = Home(place)
+    module = import_module(place, home)
+    name, found = find_object(module, place)
+    named = place.title if place.name else f"{place.title}:{name}"
+    place = _titled(place, named)
+    parameters = Parameters({}, False) if isinstance(found, nn.Module) else parameters_of(found)
+    values = _converted(arguments, parameters, module, place)
+    file = place.file or Path(module.__file__ or place.module)
+    mark = fingerprint([file, *home.files], place.roots, name, arguments)
+    return UserModel(
+        where, named, mark, varied(parameters, values), place, home, name, found, parameters, values
+    )
+
+
+def _titled(place: Place, title: str) -> Place:
+    return Place(title, place.file, place.module, place.packaged, place.name, place.top, place.roots)
+
+
+def _converted(
+    arguments: Mapping[str, str], parameters: Parameters, module: ModuleType, place: Place
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, text in arguments.items():
+        parameter = parameters.named.get(name)
+        if parameter is None and parameters.anything:
+            parameter = Parameter(name, Parameter.KEYWORD_ONLY)
+        if parameter is None:
+            if not parameters.named:
+                must = "it takes no arguments"
+                raise ArgumentError(explain(place.title, must, name, "name a function or class that does"))
+            raise unknown_name(place.title, "argument", name, parameters.named)
+        values[name] = convert(text, parameter, vars(module), place.title)
+    return values
+
+
+def _called(builder: Callable[..., Any], parameters: Parameters, values: Mapping[str, Any]) -> Any:
+    first = [n for n, p in parameters.named.items() if p.kind is Parameter.POSITIONAL_ONLY and n in values]
+    return builder(*(values[n] for n in first), **{n: v for n, v in values.items() if n not in first})
+
+
+def weighted(model: nn.Module) -> list[nn.Module]:
+    """The linear layers and convolutions of a model, in the order in which it names them."""
+    return [module for module in model.modules() if isinstance(module, nn.Linear | _ConvNd)]
+
+
+def _weight_normalize_(model: nn.Module) -> None:
+    """Weight-normalize all weighted layers but the last, unless the model has seen to it itself."""
+    layers = weighted(model)
+    own = any("parametrizations" in module._modules or "weight_g" in module._parameters for module in layers)
+    if own:
+        return
+    owners = [id(module.weight) for module in layers]
+    for module in layers[:-1]:
+        if owners.count(id(module.weight)) == 1:  # a weight that two layers share has one length for both
+            weight_norm(module)

@@ -1,0 +1,129 @@
+"""What a reader must know of how a user's model was used, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from inspect import Parameter
+
+from torch import nn
+
+from normwise.models.user_adapt import Adaptation
+from normwise.models.user_fill import Facts, Filled, role_of
+from normwise.models.user_parameters import Parameters
+from normwise.models.user_words import listed
+
+_DRAWN_ANEW = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def notes_of(
+    name: str,
+    filled: Filled,
+    parameters: Parameters,
+    varies: frozenset[str],
+    how: Adaptation,
+    facts: Facts,
+    model: nn.Module,
+    *,
+    dtype: str,
+    same_draw: bool,
+) -> tuple[str, ...]:
+    """The sentences, those about arguments first.
+
+    Args:
+        name: of the builder.
+        filled: what it was given.
+        parameters: what it takes.
+        varies: what a variant changes of it.
+        how: what stands around it.
+        facts: of the data.
+        model: as built.
+        dtype: that it came in, if not float32.
+        same_draw: whether two seeds gave equal weights.
+    """
+    return (
+        *_given(name, filled, parameters, varies),
+        *_put_around(how, facts),
+        *_ending(how, facts),
+        *([f"The model came in {dtype} and is trained in float32, as the inputs are."] if dtype else []),
+        *_draws(model, same_draw),
+    )
+
+
+def _given(name: str, filled: Filled, parameters: Parameters, varies: frozenset[str]) -> Iterator[str]:
+    roles = {n: role_of(p) for n, p in parameters.named.items()}
+    if filled.said:
+        yield f"{name} is given {listed(list(filled.said.values()))}."
+    for parameter, role in roles.items():
+        default = parameters.named[parameter].default
+        if role == "dropout" and parameter not in filled.values and default:
+            yield f"{parameter} keeps its default of {default} where a variant has no dropout of its own."
+        overridden = role == "activation" and default not in (Parameter.empty, None)
+        if overridden and parameter in filled.values and filled.values[parameter] != default:
+            shown = default.__name__ if hasattr(default, "__name__") else repr(default)
+            yield f"{parameter} would be {shown} by default; it is what --activation says instead."
+    if "norm" not in varies:
+        yield (
+            f"{name} takes no normalization (a parameter `norm` or `norm_layer`), so that variants cannot differ "
+            "in it; initialization, learning rate, batch size, optimizer and penalties can."
+        )
+    elif not any(role == "norm" for role in roles.values()):
+        yield f"Where {name} passes its keyword arguments on to is not known; it is given norm among them."
+
+
+def _put_around(how: Adaptation, facts: Facts) -> Iterator[str]:
+    if how.flatten:
+        shape = " × ".join(str(n) for n in facts.in_shape)
+        yield f"The model takes rows: images of {shape} are flattened."
+    if how.clone:
+        yield "Its forward pass changes its input in place, so it gets a copy."
+    if how.pick:
+        yield "It returns more than one tensor; its logits are taken, and the others are not trained on."
+    if how.reshape:
+        shape = f"(rows, {1 if how.logit else facts.out_features})"
+        yield f"Its output is reshaped to {shape}."
+    if how.cast:
+        yield "Its output is converted to float32."
+    if how.logit:
+        yield "Its one output z is read as the logit of the second of the two classes, against 0 for the first."
+
+
+def _ending(how: Adaptation, facts: Facts) -> Iterator[str]:
+    if how.end is None:
+        return
+    classes = facts.out_features > 1
+    if how.end == "a log-softmax" and classes:
+        yield "It ends in a log-softmax, which the cross-entropy repeats without changing anything."
+    elif how.end in ("a softmax", "a sigmoid") and classes:
+        what = "a sigmoid" if how.end == "a sigmoid" else "a softmax"
+        yield (
+            f"Warning: it ends in {what}, but the cross-entropy applies its own to what the model returns: "
+            f"gradients are far too small. Remove {what} and return the logits."
+        )
+    elif classes:
+        yield f"Warning: it ends in {how.end}, which limits the logits. Remove it and return the logits."
+    else:
+        yield (
+            f"Warning: it ends in {how.end}, but the target is standardised to mean 0 and deviation 1, and "
+            "such an output cannot reach all of it. Remove it."
+        )
+
+
+def _draws(model: nn.Module, same_draw: bool) -> Iterator[str]:
+    if same_draw:
+        yield (
+            "Its initial weights are the same with every seed (loaded, constant, or made elsewhere than in this "
+            "file): under the initialization 'own', seeds differ in split, order of the rows and dropout alone."
+        )
+    owners = (m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
+    others = {type(m).__name__ for m in owners if not isinstance(m, _DRAWN_ANEW) and not _is_norm(m)}
+    # A parametrized weight lies in modules of its own; its layer is drawn anew all the same.
+    others -= {"ParametrizationList"}
+    if others:
+        yield (
+            f"Initializations other than 'own' leave the parameters of {listed(sorted(others))} as the model "
+            "drew them; they are for linear layers and convolutions."
+        )
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "Norm" in type(module).__name__
