@@ -12,6 +12,8 @@ import pytest
 
 import normwise.compare.cost
 import normwise.compare.run
+import normwise.compare.summary
+import normwise.compare.tasks
 from normwise.cli import main
 from normwise.compare.executors import Done, Task
 
@@ -51,7 +53,8 @@ def cli(
     """Call the program; trials run in this process."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(normwise.compare.run, "Processes", _Here)
-    monkeypatch.setattr(normwise.compare.run, "SEEDS", 1)  # of the probe
+    monkeypatch.setattr(normwise.compare.tasks, "SEEDS", 1)  # of the probe
+    monkeypatch.setattr(normwise.compare.summary, "SEEDS", 1)
     monkeypatch.setattr(normwise.compare.cost, "ROUNDS", 3)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")

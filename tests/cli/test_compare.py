@@ -22,7 +22,7 @@ WINE = ("compare", "wine", *TINY, "--lr", "0.1", "--norm", "none,batch")
 @pytest.fixture
 def quiet(tmp_path: Path) -> str:
     """A question file that leaves the probe out, which looks at no data."""
-    (tmp_path / "quiet.toml").write_text("probe = false\n")
+    (tmp_path / "quiet.toml").write_text("probe = false\nreferences = false\n")
     return "quiet.toml"
 
 
@@ -71,7 +71,7 @@ def test_options_on_the_command_line_win_over_the_file(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(normwise.cli.answer, "answer", lambda question, **_: asked.append(question))
+    monkeypatch.setattr(normwise.cli.answer, "answer", lambda found, **_: asked.append(found.question))
     (tmp_path / "q.toml").write_text(
         'data = "diabetes"\nseeds = 7\nlrs = [0.5]\n[[variants]]\nnorm = "batch"\ndropout = 0.1\n'
     )
@@ -85,7 +85,7 @@ def test_options_on_the_command_line_win_over_the_file(
 
 def test_options_multiply_into_variants(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(normwise.cli.answer, "answer", lambda question, **_: asked.append(question))
+    monkeypatch.setattr(normwise.cli.answer, "answer", lambda found, **_: asked.append(found.question))
     code = cli(
         *(
             "compare",

@@ -23,11 +23,15 @@ def test_what_is_no_whole_number_is_named(text: str) -> None:
 
 def test_a_question_is_read_from_toml_or_from_a_run(tmp_path: Path) -> None:
     (tmp_path / "q.toml").write_text('data = "wine"\nlrs = [0.1]\n')
-    (tmp_path / "run.json").write_text('{"format": "normwise-run", "spec": {"data": "wine", "lrs": [0.1]}}')
+    (tmp_path / "run.json").write_text(
+        '{"format": "normwise-run", "spec": {"data": "wine", "lrs": [0.1]}, '
+        '"resolved": {"seeds": 5}, "budget": 90.0}'
+    )
     (tmp_path / "bare.json").write_text('{"data": "wine", "lrs": [0.1]}')
-    for name in ("q.toml", "run.json", "bare.json"):
+    for name in ("q.toml", "bare.json"):
         assert read_spec(tmp_path / name) == {"data": "wine", "lrs": [0.1]}
-    assert read_spec(None) == {}
+    asked = {"data": "wine", "lrs": [0.1]}
+    assert read_spec(tmp_path / "run.json") == {**asked, "resolved": {"seeds": 5}, "budget": "90.0s"}
 
 
 def test_a_question_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
@@ -62,6 +66,8 @@ def test_initializations_are_a_scheme_and_a_factor() -> None:
     ids=str,
 )
 def test_the_shape_of_a_network_names_it(shape: dict[str, Any], expected: list[dict[str, Any]]) -> None:
-    nothing = dict.fromkeys(("network", "width", "channels", "head", "reduce", "activation"))
+    nothing = dict.fromkeys(
+        ("network", "model", "model_args", "width", "channels", "head", "reduce", "activation")
+    )
     options: dict[str, Any] = {**nothing, "residual": False} | shape
     assert networks(options.pop("network"), **options) == expected

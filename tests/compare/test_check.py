@@ -75,7 +75,7 @@ def test_the_length_of_a_training_is_given_in_steps_or_epochs() -> None:
 
     assert steps() == DEFAULT_STEPS
     assert steps(steps=7) == 7
-    rows = len(prepare(question()).split.train.targets)
+    rows = prepare(question()).sizes[0]
     assert steps(epochs=2.5) == round(2.5 * (rows // 10))
     assert steps(epochs=1e-9) == 1
 
@@ -85,9 +85,9 @@ def test_what_a_setting_leaves_out_is_noted() -> None:
     networks = ({"kind": "mlp", "widths": (8,)}, {"kind": "cnn", "channels": (4,), "head": ()})
     mlp, cnn = (prepared := prepare(question("digits", variants=variants, networks=networks))).plans
     assert [variant.name for variant in mlp.variants] == ["none", "layer"]
-    assert "instance: left out" in prepared.notes_of(mlp)[0]
+    assert "instance: left out" in prepared.notes[mlp.ground.name][0]
     assert [variant.name for variant in cnn.variants] == ["none", "layer", "instance"]
-    assert prepared.notes_of(cnn) == ()
+    assert prepared.notes[cnn.ground.name] == ()
 
 
 def test_settings_are_named_by_what_they_differ_in() -> None:

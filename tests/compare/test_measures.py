@@ -117,13 +117,13 @@ def test_the_end_of_a_trial(make_record: MakeRecord) -> None:
 
 
 def test_metrics_are_found_by_task() -> None:
-    assert find_measure(None, "classification").name == "accuracy"
-    assert find_measure(None, "regression").name == "rmse"
-    assert find_measure("mae", "regression").sign == -1
+    assert find_measure(None, "classification")[0].name == "accuracy"
+    assert find_measure(None, "regression")[0].name == "rmse"
+    assert find_measure("mae", "regression")[0].sign == -1
     with pytest.raises(UnknownNameError, match="metric for classification 'rmse'"):
         find_measure("rmse", "classification")
-    assert find_measure("accuracy", "classification").difference_unit == "pp"
-    assert find_measure("log_loss", "classification").difference_unit == "nats"
+    assert find_measure("accuracy", "classification")[0].difference_unit == "pp"
+    assert find_measure("log_loss", "classification")[0].difference_unit == "nats"
 
 
 def test_numbers_that_are_not_finite_are_none() -> None:

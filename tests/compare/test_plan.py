@@ -293,7 +293,7 @@ def test_every_combination_is_a_setting_of_its_own() -> None:
             "optimizers": ("sgd", "adam"),
         }
     )
-    found = grounds(spec, steps_of={8: 20, 16: 10})
+    found = grounds(spec, steps_of=lambda batch, share: {8: 20, 16: 10}[batch])
     assert len(found) == len({ground.name for ground in found}) == 16
     assert {(ground.batch_size, ground.steps) for ground in found} == {(8, 20), (16, 10)}
     assert {len(g.network.widths) for g in found if g.network.kind == "mlp"} == {2, 3}

@@ -17,6 +17,9 @@ import torch
 
 import normwise.compare.cost
 import normwise.compare.run
+import normwise.compare.splits
+import normwise.compare.summary
+import normwise.compare.tasks
 import normwise.compare.trial
 from normwise.compare.executors import Done, Task
 from normwise.compare.run import run
@@ -71,13 +74,14 @@ class Dropping(Here):
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(normwise.compare.run, "Processes", Here)
-    monkeypatch.setattr(normwise.compare.run, "SEEDS", 1)  # of the probe
+    monkeypatch.setattr(normwise.compare.tasks, "SEEDS", 1)  # of the probe
+    monkeypatch.setattr(normwise.compare.summary, "SEEDS", 1)
     monkeypatch.setattr(normwise.compare.cost, "ROUNDS", 3)
-    normwise.compare.trial._split.cache_clear()
+    normwise.compare.splits._split.cache_clear()
 
 
 def question(**fields: Any) -> Spec:
-    return make_spec(QUESTION | {"probe": False} | fields)
+    return make_spec(QUESTION | {"probe": False, "references": False} | fields)
 
 
 def lines(directory: Path) -> list[bytes]:
@@ -108,7 +112,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(normwise.compare.run, "Processes", Here)
-        patch.setattr(normwise.compare.run, "SEEDS", 1)
+        patch.setattr(normwise.compare.tasks, "SEEDS", 1)
+        patch.setattr(normwise.compare.summary, "SEEDS", 1)
         patch.setattr(normwise.compare.cost, "ROUNDS", 3)
         comparison = run(question(probe=True), out=directory)
     torch.set_num_threads(threads)
@@ -159,7 +164,7 @@ def test_a_finished_run_trains_nothing_again_and_gives_the_same_numbers(
     def refuse(*_: object) -> None:
         raise AssertionError("a trial was asked for")
 
-    monkeypatch.setattr(normwise.compare.run, "run_trial", refuse)
+    monkeypatch.setattr(normwise.compare.tasks, "run_trial", refuse)
     again = run(question(probe=True), out=directory)
     assert lines(directory) == before
     kept = dataclasses.replace(again, reproduction=comparison.reproduction)
@@ -262,7 +267,7 @@ def test_a_regression_and_several_settings(tmp_path: Path) -> None:
 def command(directory: Path) -> list[str]:
     program = "import sys; from normwise.cli import main; sys.argv[0] = 'normwise'; main()"
     spec = directory.with_name("question.toml")
-    spec.write_text("probe = false\n")
+    spec.write_text("probe = false\nreferences = false\n")
     return [sys.executable, "-c", program, *COMMAND, "--spec", str(spec), "--out", str(directory)]
 
 

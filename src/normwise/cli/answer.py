@@ -1,50 +1,98 @@
-"""Run a question with a progress bar, then show and keep the answer."""
+"""Show the plan, carry it out with a progress bar, then show and keep the answer."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
 from normwise.cli.page import write_page
+from normwise.cli.plan import print_plan
 from normwise.cli.progress import Bar
-from normwise.compare.run import run
+from normwise.compare.planned import Planned, plan
+from normwise.compare.run import InterruptedRunError, carry_out
 from normwise.compare.spec import Spec
+from normwise.compare.summary import plan_summary
 from normwise.report import to_json, to_terminal
-from normwise.results import Comparison
+from normwise.results import Comparison, dumps
 
 
-def answer(question: Spec, *, out: Path | None, workers: int | None, as_json: bool) -> None:
-    """Train, report, and leave with the exit code that fits.
+@dataclass(frozen=True)
+class Asked:
+    """A question with how it is to be run; `config` is the file that defaults came from."""
+
+    question: Spec
+    out: Path | None
+    workers: int | None
+    budget: float | None
+    strict_budget: bool
+    resolved: Spec | None
+    config: Path | None
+
+
+def answer(asked: Asked, *, dry_run: bool, as_json: bool) -> None:
+    """Plan, train, report, and leave with the exit code that fits.
 
     Raises:
         typer.Exit: 1 if a trial raised, 130 if interrupted.
     """
     log = Console(stderr=True)
     try:
-        with Bar(log) as bar:
-            comparison = run(
-                question,
-                out=out,
-                workers=workers,
-                progress=bar,
-                command=shlex.join(["normwise", *sys.argv[1:]]),
+        with log.status("reading the data and timing a step of each variant"):
+            planned = plan(
+                asked.question,
+                out=asked.out,
+                workers=asked.workers,
+                budget=asked.budget,
+                strict_budget=asked.strict_budget,
+                resolved=asked.resolved,
             )
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    summary = plan_summary(planned)
+    if dry_run:
+        if as_json:
+            print(dumps(summary, indent=1))
+        else:
+            print_plan(summary, Console(), config=asked.config)
+        return
+    print_plan(summary, log, config=asked.config)
+    comparison = _carried_out(planned, log, as_json=as_json)
+    _show(comparison, log, as_json=as_json)
+    _leave(comparison, log)
+
+
+def _carried_out(planned: Planned, log: Console, *, as_json: bool) -> Comparison:
+    try:
+        with Bar(log) as bar:
+            return carry_out(planned, progress=bar, command=shlex.join(["normwise", *sys.argv[1:]]))
+    except InterruptedRunError as interrupted:
+        if interrupted.comparison is None:
+            log.print(
+                "Interrupted before there was anything to report. Finished trials are kept: the same command goes on."
+            )
+        else:
+            _show(interrupted.comparison, log, as_json=as_json)
+            log.print("Interrupted: the report is marked partial. The same command goes on from there.")
+        raise typer.Exit(130) from None
     except KeyboardInterrupt:
         log.print("Interrupted. Finished trials are kept: the same command goes on from there.")
         raise typer.Exit(130) from None
+
+
+def _show(comparison: Comparison, log: Console, *, as_json: bool) -> None:
     directory = Path(comparison.reproduction.directory)
     page = write_page(comparison, directory / "report.html")
     write_page(comparison, directory / "report.json")
     if as_json:
         print(to_json(comparison))
     else:
-        to_terminal(comparison, Console())
+        to_terminal(comparison, Console(), claims=False)
     log.print(f"Report: {page}", soft_wrap=True, highlight=False)
-    _leave(comparison, log)
 
 
 def _leave(comparison: Comparison, log: Console) -> None:

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from normwise.cli.compare import compare
+from normwise.cli.list import list_names
 from normwise.cli.report import report
 from normwise.errors import NormwiseError
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(report)
+app.command("list")(list_names)
 
 
 @app.callback(invoke_without_command=True)

@@ -3,209 +3,90 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
-
+from normwise.cli import arguments as a
+from normwise.cli.config import OF_THE_DATA, Config, find_config
 from normwise.cli.options import decimals, integers, read_spec, words
+from normwise.errors import ArgumentError, explain, unknown_name
 
-_QUESTION, _TRAINING, _RUN = "The question", "The training", "The run"
+QUICK_SEEDS, THOROUGH_SEEDS = 3, 20
+RUN_FIELDS = ("out", "workers", "budget")
+"""Fields of a configuration that are not of the question."""
 
 
 def compare(
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="digits (the default), breast_cancer, wine, diabetes, mnist5k, fashion-mnist; or a path: CSV or "
-            "Parquet (with --target), .npz, an IDX folder, a folder of images with one sub-folder a class.",
-            show_default=False,
-        ),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(help="The column to predict.", rich_help_panel=_QUESTION)
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="classification or regression; told from the target by default.", rich_help_panel=_QUESTION
-        ),
-    ] = None,
-    norm: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Normalizations: none, batch, layer, group, group:4, instance, rms, weight. Repeat or separate by "
-            "commas, as with every option that takes several values.",
-            rich_help_panel=_QUESTION,
-        ),
-    ] = None,
-    position: Annotated[
-        list[str] | None,
-        typer.Option(help="Normalize before or after the activation.", rich_help_panel=_QUESTION),
-    ] = None,
-    dropout: Annotated[list[str] | None, typer.Option(help="Drop rates.", rich_help_panel=_QUESTION)] = None,
-    l1: Annotated[
-        list[str] | None,
-        typer.Option("--l1", help="Strengths of the L1 penalty.", rich_help_panel=_QUESTION),
-    ] = None,
-    l2: Annotated[
-        list[str] | None,
-        typer.Option("--l2", help="Strengths of the L2 penalty.", rich_help_panel=_QUESTION),
-    ] = None,
-    weight_decay: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Weight decay of the optimizer; spares norms and biases.", rich_help_panel=_QUESTION
-        ),
-    ] = None,
-    augment: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Image augmentations: none, flip, shift, rotate, scale, crop, brightness, erase; several at once "
-            "joined by +, as in shift+rotate.",
-            rich_help_panel=_QUESTION,
-        ),
-    ] = None,
-    variant: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="One variant in full, instead of the product of the options above: "
-            "norm=batch,dropout=0.2,position=after. Repeat.",
-            rich_help_panel=_QUESTION,
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(help="Name of the variant to hold the others against.", rich_help_panel=_QUESTION),
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="accuracy, balanced_accuracy, macro_f1, log_loss; rmse, mae, r2.", rich_help_panel=_QUESTION
-        ),
-    ] = None,
-    goal: Annotated[
-        float | None,
-        typer.Option(
-            help="Validation metric that speed is measured to, in its own unit (95 for an accuracy of 95 %); by "
-            "default what the baseline reaches.",
-            rich_help_panel=_QUESTION,
-        ),
-    ] = None,
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            help="Differences of the metric within ± margin count as none, in its own unit (0.5 for half a "
-            "percentage point).",
-            rich_help_panel=_QUESTION,
-        ),
-    ] = None,
-    network: Annotated[
-        list[str] | None, typer.Option(help="mlp, cnn; compared apart.", rich_help_panel=_TRAINING)
-    ] = None,
-    width: Annotated[
-        list[str] | None,
-        typer.Option(help="Hidden widths of the mlp, first to last.", rich_help_panel=_TRAINING),
-    ] = None,
-    channels: Annotated[
-        list[str] | None,
-        typer.Option(help="Channels of the cnn's blocks, first to last.", rich_help_panel=_TRAINING),
-    ] = None,
-    head: Annotated[
-        list[str] | None,
-        typer.Option(help="Hidden widths of the cnn behind its blocks.", rich_help_panel=_TRAINING),
-    ] = None,
-    reduce: Annotated[
-        str | None,
-        typer.Option(
-            help="How the cnn goes from positions to features: average or flatten.", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    activation: Annotated[
-        str | None,
-        typer.Option(help="relu, leaky_relu, gelu, silu, tanh or sigmoid.", rich_help_panel=_TRAINING),
-    ] = None,
-    residual: Annotated[
-        bool, typer.Option(help="Residual connections in the cnn.", rich_help_panel=_TRAINING)
-    ] = False,
-    init: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Initializations, the main one first: he, xavier, orthogonal, lsuv, gaussian, each with a factor as "
-            "in he:0.1.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    lr: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--lr", help="Grid of learning rates that all variants scan.", rich_help_panel=_TRAINING
-        ),
-    ] = None,
-    batch_size: Annotated[
-        list[str] | None, typer.Option(help="Batch sizes.", rich_help_panel=_TRAINING)
-    ] = None,
-    depth: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Numbers of hidden layers or blocks: the network's first widths, the last one repeated.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    optimizer: Annotated[
-        list[str] | None,
-        typer.Option(help="sgd (momentum 0.9), adam, adamw.", rich_help_panel=_TRAINING),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Length of a training in steps.", rich_help_panel=_TRAINING)
-    ] = None,
-    epochs: Annotated[
-        float | None, typer.Option(help="Length of a training in epochs.", rich_help_panel=_TRAINING)
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(help="Fresh seeds; more on a finished run extend it.", rich_help_panel=_RUN),
-    ] = None,
-    scan_seeds: Annotated[
-        int | None, typer.Option(help="Other seeds that learning rates are chosen on.", rich_help_panel=_RUN)
-    ] = None,
-    spec: Annotated[
-        Path | None,
-        typer.Option(
-            help="A TOML file with the question (norms, lrs, batch_sizes, seeds, …; see the README), or the run.json "
-            "of a run; options given here win.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Run directory; by default one in runs/ named after the question. The same question goes on where it "
-            "stopped.",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Trainings side by side.", rich_help_panel=_RUN)
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the comparison as JSON.", rich_help_panel=_RUN)
-    ] = False,
+    data: a.Data = None,
+    target: a.Target = None,
+    task: a.TaskName = None,
+    drop: a.Drop = None,
+    group: a.Group = None,
+    time: a.Time = None,
+    test_data: a.TestData = None,
+    image_size: a.ImageSize = None,
+    metric: a.Metric = None,
+    margin: a.Margin = None,
+    goal: a.Goal = None,
+    study: a.StudyName = None,
+    preset: a.Preset = None,
+    norm: a.Norm = None,
+    position: a.PositionName = None,
+    dropout: a.DropoutRate = None,
+    l1: a.L1Strength = None,
+    l2: a.L2Strength = None,
+    weight_decay: a.WeightDecay = None,
+    augment: a.Augment = None,
+    variant: a.VariantText = None,
+    baseline: a.Baseline = None,
+    model: a.Model = None,
+    model_args: a.ModelArgs = None,
+    network: a.NetworkName = None,
+    width: a.Width = None,
+    channels: a.Channels = None,
+    head: a.Head = None,
+    reduce: a.Reduce = None,
+    activation: a.Activation = None,
+    residual: a.Residual = False,
+    init: a.Init = None,
+    lr: a.Lr = None,
+    batch_size: a.BatchSize = None,
+    depth: a.Depth = None,
+    train_share: a.TrainShare = None,
+    optimizer: a.Optimizer = None,
+    steps: a.Steps = None,
+    epochs: a.Epochs = None,
+    dry_run: a.DryRun = False,
+    budget: a.Budget = None,
+    quick: a.Quick = False,
+    thorough: a.Thorough = False,
+    seeds: a.Seeds = None,
+    scan_seeds: a.ScanSeeds = None,
+    spec: a.SpecFile = None,
+    out: a.Out = None,
+    workers: a.Workers = None,
+    json: a.Json = False,
 ) -> None:
     """Train the same network with different normalizations and regularizers and report what helps.
 
-    With nothing else: the digits data, a multilayer perceptron and a convolutional network, every normalization.
-    Ends in an HTML report; interrupted, the same command goes on where it stopped.
+    With nothing else: the digits data, a multilayer perceptron and a convolutional network, every normalization. Shows
+    the plan and how long it takes, then trains; ends in an HTML report. Interrupted, the same command goes on where it
+    stopped.
     """
     from normwise.cli.question import initializations, networks, variants
-    from normwise.compare.spec import make_spec
+    from normwise.compare.spec import Spec, make_spec
 
-    asked = read_spec(spec)
     given = {
         name: value
         for name, value in {
             "data": data,
             "target": target,
             "task": task,
+            "drop": words(drop),
+            "group": group,
+            "time": time,
+            "test_data": None if test_data is None else str(test_data),
+            "image_size": image_size,
+            "study": _study(study, preset),
             "activation": activation,
             "baseline": baseline,
             "metric": metric,
@@ -213,11 +94,11 @@ def compare(
             "margin": margin,
             "steps": steps,
             "epochs": epochs,
-            "seeds": seeds,
-            "scan_seeds": scan_seeds,
+            **_amount(quick=quick, thorough=thorough, seeds=seeds, scan_seeds=scan_seeds),
             "lrs": decimals("--lr", lr),
             "batch_sizes": integers("--batch-size", batch_size),
             "depths": integers("--depth", depth),
+            "train_shares": decimals("--train-share", train_share),
             "optimizers": words(optimizer),
             "initializations": initializations(init),
             "variants": variants(
@@ -232,6 +113,8 @@ def compare(
             ),
             "networks": networks(
                 network,
+                model=model,
+                model_args=model_args,
                 width=width,
                 channels=channels,
                 head=head,
@@ -242,12 +125,87 @@ def compare(
         }.items()
         if value not in (None, [])
     }
-    # What is given here replaces what the file says of the same thing under another name.
-    for name, other in (("variants", "norms"), ("steps", "epochs"), ("epochs", "steps")):
-        if name in given and other not in given:
-            asked.pop(other, None)
-    question = make_spec(asked | given)
+    asked = read_spec(spec) if spec is not None else {}
+    resolved = asked.pop("resolved", None)
+    config = find_config(Path.cwd()) if spec is None else Config({}, None)
+    fields, run_fields = _merged(config, asked, given)
+    question = make_spec(fields)
+    limit = budget if budget is not None else run_fields.get("budget")
     # Everything above answers a wrong option at once; from here on torch is imported.
-    from normwise.cli.answer import answer
+    from normwise.cli.answer import Asked, answer
 
-    answer(question, out=out, workers=workers, as_json=json)
+    answer(
+        Asked(
+            question,
+            out=out or (Path(run_fields["out"]) if "out" in run_fields else None),
+            workers=workers or run_fields.get("workers"),
+            budget=_limit(limit, thorough=thorough),
+            strict_budget=budget is not None,
+            resolved=Spec.model_validate(resolved) if resolved and set(given) <= {"seeds"} else None,
+            config=config.path,
+        ),
+        dry_run=dry_run,
+        as_json=json,
+    )
+
+
+def _study(study: str | None, preset: str | None) -> str | None:
+    """A preset is a study that brings its data."""
+    if preset is None:
+        return study
+    if study is not None:
+        raise ArgumentError(
+            explain("compare", "`--preset` is a whole question", "--study beside it", "leave one away")
+        )
+    if preset != "article":
+        raise unknown_name("compare", "preset", preset, ["article"])
+    return preset
+
+
+def _amount(*, quick: bool, thorough: bool, seeds: int | None, scan_seeds: int | None) -> dict[str, Any]:
+    """Seeds and how they are to be read."""
+    if quick + thorough + (seeds is not None) > 1:
+        raise ArgumentError(
+            explain(
+                "compare",
+                "`--quick` (3 seeds), `--thorough` (20) and `--seeds` each say how many seeds",
+                "more than one of them",
+                "leave all but one away",
+            )
+        )
+    if quick:
+        return {"seeds": QUICK_SEEDS, "scan_seeds": scan_seeds or QUICK_SEEDS, "exploratory": True}
+    return {"seeds": THOROUGH_SEEDS if thorough else seeds, "scan_seeds": scan_seeds}
+
+
+def _merged(
+    config: Config, asked: dict[str, Any], given: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Command line over file over configuration; fields of the question, and fields of the run."""
+    base = dict(config.fields)
+    run_fields = {name: base.pop(name) for name in RUN_FIELDS if name in base}
+    run_fields |= {name: asked.pop(name) for name in RUN_FIELDS if name in asked}
+    for upper in (asked, given):
+        if "data" in upper and base.get("data") not in (None, upper["data"]):
+            base = {name: value for name, value in base.items() if name not in OF_THE_DATA}
+        # What is given above replaces what the file says of the same thing under another name.
+        for name, other in (
+            ("variants", "norms"),
+            ("norms", "variants"),
+            ("steps", "epochs"),
+            ("epochs", "steps"),
+        ):
+            if name in upper and other not in upper:
+                base.pop(other, None)
+        base |= upper
+    return base, run_fields
+
+
+def _limit(text: object, *, thorough: bool) -> float | None:
+    """Seconds to keep within; None is no limit."""
+    from normwise.cli.durations import parse_budget
+    from normwise.compare.spec import DEFAULT_BUDGET
+
+    if text is not None:
+        return parse_budget(str(text))
+    return None if thorough else DEFAULT_BUDGET

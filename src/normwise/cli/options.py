@@ -46,14 +46,12 @@ def _convert(
     return values
 
 
-def read_spec(path: Path | None) -> dict[str, Any]:
-    """The question in a TOML file, or in the run.json of a run.
+def read_spec(path: Path) -> dict[str, Any]:
+    """The question in a TOML file, or in the run.json of a run with what that run left open and left out.
 
     Raises:
         ArgumentError: there is no such file, or it cannot be read.
     """
-    if path is None:
-        return {}
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -64,7 +62,7 @@ def read_spec(path: Path | None) -> dict[str, Any]:
     try:
         if path.suffix == ".json":
             content = json.loads(text)
-            fields = content.get("spec", content) if isinstance(content, dict) else content
+            fields = _of_run(content) if isinstance(content, dict) and "spec" in content else content
         else:
             fields = tomllib.loads(text)
     except ValueError as error:  # what both parsers raise
@@ -76,3 +74,12 @@ def read_spec(path: Path | None) -> dict[str, Any]:
             explain("compare", "`--spec` must hold options by name", f"{type(fields).__name__} in {path}")
         )
     return fields
+
+
+def _of_run(content: dict[str, Any]) -> dict[str, Any]:
+    budget = content.get("budget")
+    return {
+        **content["spec"],
+        "resolved": content.get("resolved"),
+        "budget": "none" if budget is None else f"{budget}s",
+    }

@@ -64,6 +64,8 @@ def _positions(typed: Sequence[str] | None) -> list[Position]:
 def networks(
     network: Sequence[str] | None,
     *,
+    model: str | None,
+    model_args: Sequence[str] | None,
     width: Sequence[str] | None,
     channels: Sequence[str] | None,
     head: Sequence[str] | None,
@@ -72,6 +74,11 @@ def networks(
     residual: bool,
 ) -> list[dict[str, Any]]:
     """The networks asked for, each with the options of its kind; empty leaves the choice to the data."""
+    if model_args and model is None:
+        raise ArgumentError(
+            explain("compare", "`--model-args` are of a model", "no --model", "add --model file.py:name")
+        )
+    own = [] if model is None else [{"kind": "model", "model": model, "model_args": _pairs(model_args)}]
     shapes: dict[str, dict[str, Any]] = {"mlp": {}, "cnn": {}}
     if width:
         shapes["mlp"]["widths"] = integers("--width", width)
@@ -97,7 +104,33 @@ def networks(
                 )
             )
     common = {} if activation is None else {"activation": activation}
-    return [{"kind": kind, **shapes.get(kind, {}), **common} for kind in kinds]
+    if "model" in kinds:
+        raise ArgumentError(
+            explain(
+                "compare", "a network of yours needs its place", "--network model", "use --model file.py:name"
+            )
+        )
+    return [{**network, **common} for network in own] + [
+        {"kind": kind, **shapes.get(kind, {}), **common} for kind in kinds
+    ]
+
+
+def _pairs(typed: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
+    """Read "width=128"; a value may hold commas, so that only repetition gives several."""
+    found: dict[str, str] = {}
+    for text in typed or ():
+        name, separator, value = (part.strip() for part in text.partition("="))
+        if not separator or not name.isidentifier() or name in found:
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    "`--model-args` must be name=value, once for each name",
+                    repr(text),
+                    "write --model-args width=128 --model-args depth=3",
+                )
+            )
+        found[name] = value
+    return tuple(found.items())
 
 
 def initializations(typed: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from normwise.augment import build as build_augmentation
 from normwise.compare.measures import Measure, find_measure
-from normwise.compare.network import build, initialize
+from normwise.compare.network import build, initialize, notes_of_model, try_batch
 from normwise.compare.plan import Ground, Plan, grounds
-from normwise.compare.spec import Initialization, Network, NetworkKind, Spec
+from normwise.compare.resolve import identified, resolve, where_data_is
+from normwise.compare.spec import Initialization, Spec
+from normwise.compare.splits import split_for
+from normwise.compare.studies import Study
 from normwise.compare.training import INITIAL_ROWS
 from normwise.compare.variant import Variant
 from normwise.data import Dataset, Split, load
-from normwise.errors import ArgumentError, explain
+from normwise.errors import ArgumentError, NormwiseError, explain
 
 DEFAULT_STEPS = 250
+FEWEST_VARIANTS = 2
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A question that can be asked: its data, its metric, its plans."""
+    """A question that can be asked: its data, its metric, its plans.
 
+    Attributes:
+        asked: the question as it was put.
+        spec: the same with nothing left open.
+        study: what filled it in.
+        sizes: rows of train, validation and test of a split.
+        in_shape, out_features: of a network.
+        split_notes: what was imputed, encoded and dropped on the first split.
+        metric_reason: why this metric, where it was chosen for the data.
+        notes: what was found out about networks and variants, by setting name.
+    """
+
+    asked: Spec
     spec: Spec
+    study: Study
     data: Dataset
-    split: Split  # of the first fresh seed, for shapes and sizes
+    sizes: tuple[int, int, int]
+    in_shape: tuple[int, ...]
+    out_features: int
+    split_notes: tuple[str, ...]
     measure: Measure
+    metric_reason: str
     plans: tuple[Plan, ...]
+    notes: dict[str, tuple[str, ...]]
 
     @property
     def question(self) -> str:
         """The question in words."""
-        kinds = {"mlp": "this multilayer perceptron", "cnn": "this convolutional network"}
+        kinds = {
+            "mlp": "this multilayer perceptron",
+            "cnn": "this convolutional network",
+            "model": "this model",
+        }
         networks = " and ".join(dict.fromkeys(kinds[network.kind] for network in self.spec.networks))
         return f"On {self.data.name}, what does {self._subject()} do for {networks}?"
 
@@ -55,43 +81,81 @@ class Prepared:
             parts.append(f"batch {ground.batch_size}")
         if len(self.spec.optimizers) > 1:
             parts.append(ground.optimizer)
+        if len(self.spec.train_shares) > 1:
+            parts.append(f"{100 * ground.train_share:g} % of the rows")
         return ", ".join(parts)
 
-    def notes_of(self, plan: Plan) -> tuple[str, ...]:
-        """What this setting leaves out of the question, and why."""
-        asked = self.spec.variants or ()
-        missing = [variant.name for variant in asked if variant not in plan.variants]
-        if not missing:
-            return ()
-        return (
-            f"{', '.join(missing)}: left out, because Instance Normalization needs positions to average over",
-        )
+    def narrowed(self, spec: Spec) -> Prepared:
+        """The same with a question that asks less: fewer variants, initializations or steps."""
+        plans, notes = _plans(spec, self.data, self.sizes, self.measure, tried=True)
+        return replace(self, spec=spec, plans=plans, notes=self.notes | notes)
 
 
-def prepare(spec: Spec) -> Prepared:
+def prepare(spec: Spec, *, resolved: Spec | None = None) -> Prepared:
     """Load the data, fill in what the question left open, and try every network on one batch.
+
+    Args:
+        spec: the question.
+        resolved: the same question with nothing left open, where an earlier run found that out.
 
     Raises:
         ArgumentError, UnknownNameError, DataError: the first thing found wrong.
     """
-    data = load(spec.data, target=spec.target, task=spec.task)
-    if not spec.networks:
-        kinds: tuple[NetworkKind, ...] = ("mlp",) if data.in_shape is None else ("mlp", "cnn")
-        networks = tuple(Network(kind=kind, activation=spec.activation) for kind in kinds)
-        spec = spec.model_copy(update={"networks": networks})
-    measure = find_measure(spec.metric, data.task)
+    asked = identified(spec)
+    spec = where_data_is(asked)
+    data = load(
+        spec.data,
+        target=spec.target,
+        task=spec.task,
+        image_size=spec.image_size,
+        drop=spec.drop,
+        group=spec.group,
+        time=spec.time,
+        test_data=spec.test_data,
+    )
+    found = resolve(spec, data)
+    spec = found.spec if resolved is None else resolved.model_copy(update={"seeds": spec.seeds})
+    measure, why = find_measure(spec.metric, data.task, data.class_counts)
     _check_goal(spec.goal, measure)
-    split = data.split(0)
-    rows = len(split.train.targets)
-    steps = {size: _steps(spec, size, rows) for size in spec.batch_sizes}
-    plans = []
-    for ground in grounds(spec, steps_of=steps):
-        _check_variants(spec.variants_for(ground.network.kind), ground)
+    sizes = data.sizes()
+    plans, notes = _plans(spec, data, sizes, measure)
+    spec = _without_refused(spec, plans)
+    split = split_for(plans[0].ground, data, 0)
+    return Prepared(
+        asked,
+        spec,
+        found.study,
+        data,
+        sizes,
+        split.in_shape,
+        split.out_features,
+        split.notes,
+        measure,
+        why,
+        plans,
+        notes,
+    )
+
+
+def _plans(
+    spec: Spec, data: Dataset, sizes: tuple[int, int, int], measure: Measure, *, tried: bool = False
+) -> tuple[tuple[Plan, ...], dict[str, tuple[str, ...]]]:
+    """A plan for every setting; what cannot work is left out if the data chose it, and refused if a person did."""
+    plans, notes = [], {}
+    for ground in grounds(spec, steps_of=lambda size, share: _steps(spec, size, share, sizes[0])):
+        said = list(_left_out(spec, ground))
         plan = Plan(spec, ground, data=data.fingerprint, measure=measure)
-        for variant in plan.variants:
-            _try(ground, variant, spec.initializations, split)
+        if not tried:
+            _check_variants(plan.variants, ground)
+            split = split_for(ground, data, 0)
+            said += notes_of_model(ground.network, split.in_shape, split.out_features)
+            refused = _refused(plan, split)
+            said += refused.values()
+            if refused:
+                plan.variants = tuple(v for v in plan.variants if v not in refused)
         plans.append(plan)
-    if all(len(plan.variants) < 2 for plan in plans):
+        notes[ground.name] = tuple(said)
+    if all(len(plan.variants) < FEWEST_VARIANTS for plan in plans):
         raise ArgumentError(
             explain(
                 "compare",
@@ -100,17 +164,51 @@ def prepare(spec: Spec) -> Prepared:
                 "add one, as in --norm none,batch",
             )
         )
-    return Prepared(spec, data, split, measure, tuple(plans))
+    return tuple(plans), notes
 
 
-def _steps(spec: Spec, batch_size: int, rows: int) -> int:
+def _without_refused(spec: Spec, plans: Sequence[Plan]) -> Spec:
+    """The question without the variants that a user's model does not take."""
+    asked = {variant.name for plan in plans for variant in spec.variants_for(plan.ground.network.kind)}
+    left = {variant.name: variant for plan in plans for variant in plan.variants}
+    return spec if asked == set(left) else spec.model_copy(update={"variants": tuple(left.values())})
+
+
+def _left_out(spec: Spec, ground: Ground) -> tuple[str, ...]:
+    """Variants that were asked for and have no meaning in this network."""
+    there = spec.variants_for(ground.network.kind)
+    missing = [variant.name for variant in spec.variants or () if variant not in there]
+    if not missing:
+        return ()
+    return (
+        f"{', '.join(missing)}: left out, because Instance Normalization needs positions to average over",
+    )
+
+
+def _refused(plan: Plan, split: Split) -> dict[Variant, str]:
+    """Try every variant on one batch; a user's model may not know a normalization that nobody asked for."""
+    refused: dict[Variant, str] = {}
+    for variant in plan.variants:
+        try:
+            _try(plan.ground, variant, plan.spec.initializations, split)
+        except NormwiseError as error:
+            chosen = plan.spec.variants is None and plan.ground.network.kind == "model"
+            if not chosen or variant.name == plan.baseline:
+                raise
+            refused[variant] = f"{variant.name}: left out, because the model does not take it ({error})"
+    return refused
+
+
+def _steps(spec: Spec, batch_size: int, share: float, train_rows: int) -> int:
     """Steps of a training; a batch larger than the training part has no step."""
+    rows = max(1, round(share * train_rows))
     if batch_size > rows:
+        which = f"{rows:,} training rows" + (f" ({share:.0%} of them)" if share < 1 else "")
         raise ArgumentError(
             explain(
                 "compare",
                 "a batch must not be larger than the training part",
-                f"--batch-size {batch_size} and {rows:,} training rows",
+                f"--batch-size {batch_size} and {which}",
                 f"use --batch-size {max(1, min(64, rows // 2))}",
             )
         )
@@ -164,9 +262,10 @@ def _try(ground: Ground, variant: Variant, initializations: Sequence[Initializat
                 )
             )
         batch = build_augmentation(variant.augment)(batch, seed=0)
+    targets = split.train.targets[: len(batch)]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model = build(ground.network, variant, split.in_shape, split.out_features)
         for initialization in initializations:
+            model = build(ground.network, variant, split.in_shape, split.out_features)
             initialize(
                 model,
                 variant,
@@ -175,4 +274,4 @@ def _try(ground: Ground, variant: Variant, initializations: Sequence[Initializat
                 seed=0,
                 batch=split.train.inputs[:INITIAL_ROWS],
             )
-        model(batch)
+        try_batch(ground.network, variant, model, batch, targets, split.out_features)

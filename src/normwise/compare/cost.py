@@ -15,6 +15,7 @@ import torch
 
 from normwise.compare.plan import Ground
 from normwise.compare.spec import Initialization
+from normwise.compare.splits import split_for
 from normwise.compare.stats import exponential, paired_effect
 from normwise.compare.training import Training
 from normwise.compare.variant import Variant
@@ -43,7 +44,7 @@ def measure_cost(
 ) -> CostRecord:
     """Time the variants of a setting against each other; the caller's random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        split = data.split(0)
+        split = split_for(ground, data, 0)
         trainings = [Training(ground, v, initialization, split, lr=LR, seed=0) for v in variants]
         bursts: list[list[float]] = [[] for _ in variants]
         for _ in range(ROUNDS):

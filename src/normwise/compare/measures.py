@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,6 +45,28 @@ def _macro_f1(output: Tensor, target: Tensor) -> float:
     return 100 * float((2 * hits[present] / (rows[present] + taken[present])).mean())
 
 
+def _auc(output: Tensor, target: Tensor) -> float:
+    """Area under the ROC curve; of several classes the mean over those present, each against the rest."""
+    classes = output.shape[1]
+    logs = F.log_softmax(output.double(), dim=1)
+    asked = [1] if classes == 2 else range(classes)
+    areas = [_area(logs[:, k], target == k) for k in asked]
+    known = [area for area in areas if area is not None]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _area(score: Tensor, positive: Tensor) -> float | None:
+    """P(score of a positive > score of a negative), ties counted half (Mann and Whitney); None without both."""
+    hits = int(positive.sum())
+    misses = len(positive) - hits
+    if not hits or not misses:
+        return None
+    _, inverse, counts = torch.unique(score, return_inverse=True, return_counts=True)
+    upper = counts.cumsum(0).double()
+    ranks = (upper - (counts - 1) / 2)[inverse]  # the mean rank of equals
+    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+
+
 def _log_loss(output: Tensor, target: Tensor) -> float:
     return float(F.cross_entropy(output, target))
 
@@ -69,6 +91,7 @@ class Measure:
         compute: (outputs, targets) → value; for regression both in the target's own units.
         unit: "%", "" or "target" (the unit of the target).
         sign: +1 where higher is better, −1 where lower is.
+        margin: differences within ± margin count as none; None takes 1 % of the baseline's error.
     """
 
     name: str
@@ -76,6 +99,7 @@ class Measure:
     compute: Callable[[Tensor, Tensor], float]
     unit: str
     sign: int
+    margin: float | None = None
 
     @property
     def difference_unit(self) -> str:
@@ -133,29 +157,49 @@ class Measure:
 MEASURES = {
     measure.name: measure
     for measure in (
-        Measure("accuracy", "classification", _accuracy, "%", 1),
-        Measure("balanced_accuracy", "classification", _balanced_accuracy, "%", 1),
-        Measure("macro_f1", "classification", _macro_f1, "%", 1),
+        Measure("accuracy", "classification", _accuracy, "%", 1, 0.5),
+        Measure("balanced_accuracy", "classification", _balanced_accuracy, "%", 1, 0.5),
+        Measure("macro_f1", "classification", _macro_f1, "%", 1, 0.5),
+        Measure("auc", "classification", _auc, "", 1, 0.005),
         Measure("log_loss", "classification", _log_loss, "nats", -1),
         Measure("rmse", "regression", _rmse, "target", -1),
         Measure("mae", "regression", _mae, "target", -1),
-        Measure("r2", "regression", _r2, "", 1),
+        Measure("r2", "regression", _r2, "", 1, 0.01),
     )
 }
 
 
-def find_measure(name: str | None, task: str) -> Measure:
-    """The metric of that name, or the task's own: accuracy or rmse.
+RARE = 0.4
+"""A class is rare below so much of an even share: with two classes under 20 % of the rows."""
+
+
+def find_measure(name: str | None, task: str, class_counts: Sequence[int] = ()) -> tuple[Measure, str]:
+    """The metric of that name, or the task's own, and why it was chosen.
+
+    Accuracy for classes, but AUC for two and macro-F1 for more where one is rare: there, whoever always says the
+    frequent class has a fine accuracy. The root mean squared error for numbers.
 
     Raises:
         UnknownNameError: there is no such metric for the task.
+
+    >>> measure, why = find_measure(None, "classification", (950, 50))
+    >>> measure.name, why
+    ('auc', 'because the rarest class has 5 % of the rows')
     """
-    if name is None:
-        name = "accuracy" if task == "classification" else "rmse"
     known = {n: m for n, m in MEASURES.items() if m.task == task}
-    if name not in known:
-        raise unknown_name("compare", f"metric for {task}", name, known)
-    return known[name]
+    if name is not None:
+        if name not in known:
+            raise unknown_name("compare", f"metric for {task}", name, known)
+        return known[name], ""
+    if task == "regression":
+        return known["rmse"], ""
+    total = sum(class_counts)
+    if total and min(class_counts) * len(class_counts) < RARE * total:
+        chosen = "auc" if len(class_counts) == 2 else "macro_f1"
+        return known[
+            chosen
+        ], f"because the rarest class has {100 * min(class_counts) / total:.2g} % of the rows"
+    return known["accuracy"], ""
 
 
 def finite(value: float) -> float | None:

@@ -16,7 +16,7 @@ import itertools
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from normwise.compare.measures import Measure
@@ -37,12 +37,14 @@ class Ground:
     batch_size: int
     optimizer: OptimizerName
     steps: int
+    train_share: float = 1.0
 
     @property
     def name(self) -> str:
         """Unique within a run: the kind of network, and whatever else was asked in several values."""
         depth = "" if self.depth is None else f", depth {self.depth}"
-        return f"{self.network.kind}{depth}, batch {self.batch_size}, {self.optimizer}"
+        share = "" if self.train_share == 1 else f", {self.train_share:.2%} of the training rows"
+        return f"{self.network.kind}{depth}, batch {self.batch_size}, {self.optimizer}{share}"
 
 
 @dataclass(frozen=True)
@@ -98,12 +100,12 @@ class Tuning:
     target_reason: str
 
 
-def grounds(spec: Spec, *, steps_of: Mapping[int, int]) -> tuple[Ground, ...]:
-    """Every setting of the question; `steps_of` gives the number of steps for each batch size."""
+def grounds(spec: Spec, *, steps_of: Callable[[int, float], int]) -> tuple[Ground, ...]:
+    """Every setting of the question; `steps_of` gives the steps for a batch size and a share of the training rows."""
     return tuple(
-        Ground(network.at_depth(depth), depth, batch, optimizer, steps_of[batch])
-        for network, depth, batch, optimizer in itertools.product(
-            spec.networks, spec.depths or (None,), spec.batch_sizes, spec.optimizers
+        Ground(network.at_depth(depth), depth, batch, optimizer, steps_of(batch, share), share)
+        for network, depth, batch, optimizer, share in itertools.product(
+            spec.networks, spec.depths or (None,), spec.batch_sizes, spec.optimizers, spec.train_shares
         )
     )
 
@@ -117,6 +119,7 @@ class Plan:
         self.baseline = spec.baseline_for(ground.network.kind)
         self.scan_seeds = tuple(SCAN_SEED_BASE + i for i in range(spec.scan_seeds))
         self.seeds = tuple(range(spec.seeds))
+        self._fixed_grid: tuple[float, ...] | None = None
 
     @property
     def baseline_variant(self) -> Variant:
@@ -149,6 +152,8 @@ class Plan:
         Extended by one point at the grid's own ratio, for all variants, while some variant's best learning rate is
         the first or the last one: the true best may then lie beyond.
         """
+        if self._fixed_grid is not None:
+            return self._fixed_grid, True
         grid = self.spec.lrs or LEARNING_RATES[self.ground.optimizer]
         for _ in range(MOST_EXTENSIONS if len(grid) > 1 else 0):
             if any(trial.key not in records for trial in self.scan(grid)):
@@ -165,8 +170,27 @@ class Plan:
     def tune(self, records: Mapping[str, TrialRecord]) -> Tuning | None:
         """What the scan decided; None while it is not finished."""
         grid, finished = self.grid(records)
-        if not finished:
-            return None
+        return self._decided(grid, records) if finished else None
+
+    def cut_short(self, records: Mapping[str, TrialRecord]) -> Plan | None:
+        """This plan with no more scan seeds, and no more of the grid, than were finished; None if no seed was.
+
+        For an interrupted run: a seed that some variants lack would be held against those.
+        """
+        first = self.spec.lrs or LEARNING_RATES[self.ground.optimizer]
+        for grid in dict.fromkeys((self.grid(records)[0], first)):
+            done = [
+                seed
+                for seed in self.scan_seeds
+                if all(self.trial(v, lr, seed).key in records for v in self.variants for lr in grid)
+            ]
+            if done:
+                short = Plan(self.spec, self.ground, data=self._data, measure=self._measure)
+                short.scan_seeds, short._fixed_grid = tuple(done), grid
+                return short
+        return None
+
+    def _decided(self, grid: tuple[float, ...], records: Mapping[str, TrialRecord]) -> Tuning:
         tuned = {variant.name: self._best(variant, grid, records) for variant in self.variants}
         target, reason = self._target(tuned, records)
         fastest = {variant.name: self._fastest(variant, grid, target, records) for variant in self.variants}

@@ -27,6 +27,9 @@ NetworkKind = Literal["mlp", "cnn", "model"]
 SCAN_SEED_BASE = 1_000_000
 """Seeds of the learning-rate scan start here, so that they are never among the fresh ones."""
 
+DEFAULT_BUDGET = 180.0
+"""Seconds that a comparison keeps within unless told otherwise."""
+
 LEARNING_RATES: dict[str, tuple[float, ...]] = {
     "sgd": (0.01, 0.1, 1.0),
     "adam": (0.0001, 0.001, 0.01, 0.1),

@@ -43,7 +43,7 @@ class Training:
         self._inputs, self._targets = split.train.inputs, split.train.targets
         self._lr, self._seed, self._steps = lr, seed, 0
         self.loss = loss_of(split)
-        self.model = build(ground.network, variant, split.in_shape, split.out_features)
+        self.model = build(ground.network, variant, split.in_shape, split.out_features, seed=seed)
         initialize(
             self.model, variant, ground.network, initialization, seed=seed, batch=self._inputs[:INITIAL_ROWS]
         )

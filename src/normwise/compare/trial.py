@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from functools import lru_cache
 
 import torch
 
 from normwise.compare.measures import MEASURES, Measure, finite
 from normwise.compare.network import count_parameters
 from normwise.compare.plan import Trial
+from normwise.compare.splits import FINAL_ROWS, split_for
 from normwise.compare.training import Training
-from normwise.data import Dataset, Part, Split
+from normwise.data import Dataset, Part
+from normwise.errors import ArgumentError
 from normwise.monitor import SignalProbe, preserved
+from normwise.regularizers import sparsity
 from normwise.results import Evaluation, LayerSignals, TrialOutcome, TrialRecord
 
 EVALUATIONS = 16
 SIGNALS = 6
 CURVE_ROWS = {"train": 256, "validation": 1024, "test": 256}
-FINAL_ROWS = {"train": 4096, "validation": 4096, "test": 16_384}
-"""Evaluations on the way, and the last one, read at most so many rows of each part: on large data the evaluation of a
-short training would otherwise outlast it many times over. Of 16,384 rows an accuracy is known to ±0.8 pp at worst."""
+"""Evaluations on the way read at most so many rows of each part."""
 
 SIGNAL_ROWS = 256
 _CHUNK = 4096
@@ -38,7 +38,7 @@ def run_trial(trial: Trial, data: Dataset) -> TrialRecord:
     started = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         try:
-            run = _Run(trial, data)
+            run = Run(trial, data)
             run.train()
             return run.record(time.perf_counter() - started)
         except Exception as error:  # a trial that raises must not take the other trials with it
@@ -70,6 +70,7 @@ def describe_trial(trial: Trial) -> dict[str, str | float | int]:
         "depth": trial.ground.depth or 0,
         "optimizer": trial.ground.optimizer,
         "steps": trial.ground.steps,
+        "train_share": trial.ground.train_share,
         "seed": trial.seed,
     }
 
@@ -84,17 +85,17 @@ def evaluation_steps(steps: int, count: int = EVALUATIONS) -> list[int]:
     return sorted({0, steps} | {p for p in points if 0 < p < steps})
 
 
-@lru_cache(maxsize=2)
-def _split(data: Dataset, seed: int) -> Split:
-    return data.split(seed)
+class Run:
+    """A training with everything that is measured of it.
 
-
-class _Run:
-    """A training with everything that is measured of it."""
+    Args:
+        trial: what to train.
+        data: the data that it was planned for.
+    """
 
     def __init__(self, trial: Trial, data: Dataset) -> None:
         self.trial = trial
-        self.split = _split(data, trial.seed)
+        self.split = split_for(trial.ground, data, trial.seed)
         self.measure: Measure = MEASURES[trial.metric]
         self.training = Training(
             trial.ground, trial.variant, trial.initialization, self.split, lr=trial.lr, seed=trial.seed
@@ -117,18 +118,19 @@ class _Run:
         signal_stops = {stops[i] for i in chosen}
         for stop in stops:
             if stop:
-                self._train_to(stop)
+                self.train_steps(stop - self.step)
             last = self.step == ground.steps or self.diverged_at is not None
-            self.evaluations.append(self._evaluate(final=last))
+            self.evaluate(final=last)
             if stop in signal_stops or last:
-                self.signals.append(self.probe.measure(self.step))
+                self.measure_signals()
             if last:
                 break
 
-    def _train_to(self, stop: int) -> None:
-        """Train up to a step, or to the first one whose loss is not finite; only this is on the clock."""
+    def train_steps(self, count: int) -> None:
+        """Train so many steps, or up to the first one whose loss is not finite; only this is on the clock."""
         self.model.train()
         started = time.perf_counter()
+        stop = self.step + count
         for step in range(self.step + 1, stop + 1):
             if not math.isfinite(self.training.step()):
                 self.diverged_at = step
@@ -136,13 +138,18 @@ class _Run:
         self.seconds += time.perf_counter() - started
         self.step = self.diverged_at or stop
 
-    def _evaluate(self, *, final: bool) -> Evaluation:
+    def evaluate(self, *, final: bool) -> None:
+        """Add an evaluation of all parts."""
         self.model.eval()
         values: list[float | None] = []
         for name, rows in (FINAL_ROWS if final else CURVE_ROWS).items():
             part: Part = getattr(self.split, name)
             values += self._measured(_head(part, rows))
-        return Evaluation(self.step, self.seconds, *values)
+        self.evaluations.append(Evaluation(self.step, self.seconds, *values))
+
+    def measure_signals(self) -> None:
+        """Add the signals of every layer."""
+        self.signals.append(self.probe.measure(self.step))
 
     def _measured(self, part: Part) -> tuple[float | None, float | None]:
         """Loss and metric of a part in the model's present mode."""
@@ -188,7 +195,16 @@ class _Run:
             diverged_at=self.diverged_at,
             error=None,
             wall_seconds=wall_seconds,
+            sparsity=_sparsity(self.model),
         )
+
+
+def _sparsity(model: torch.nn.Module) -> float | None:
+    """None for a model without linear and convolutional layers."""
+    try:
+        return sparsity(model)
+    except ArgumentError:
+        return None
 
 
 def _head(part: Part, rows: int) -> Part:

@@ -28,6 +28,7 @@ from normwise.results.comparison import (
     Verdict,
 )
 from normwise.results.estimate import Estimate, Interval
+from normwise.results.plan import PlannedSetting, PlanSummary
 from normwise.results.trial import SCHEMA_VERSION, Evaluation, LayerSignals, TrialOutcome, TrialRecord
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "LayerSignals",
     "LearningRatePoint",
     "MoreSeeds",
+    "PlanSummary",
+    "PlannedSetting",
     "Recommendation",
     "ReferenceResult",
     "Reproduction",

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from normwise.compare.analysis.more_seeds import more_seeds
 from normwise.compare.measures import Measure
 from normwise.compare.spec import Spec
+from normwise.compare.splits import FINAL_ROWS
 from normwise.compare.stats import wilson
-from normwise.compare.trial import FINAL_ROWS
-from normwise.data import Dataset, Split
+from normwise.data import Dataset
 from normwise.results import (
     Comparison,
     DataSummary,
@@ -22,25 +23,30 @@ from normwise.results import (
     TrialRecord,
 )
 
-CLASSIFICATION_MARGIN = 0.5
 REGRESSION_MARGIN = 0.01
 PACKAGES = ("normwise", "torch", "numpy", "scipy", "scikit-learn", "polars", "pillow", "kornia")
 
 
 def margin_of(spec: Spec, measure: Measure, errors: Sequence[float]) -> float:
-    """Half a percentage point, or one per cent of the baseline's error (or of a point for a unitless metric)."""
+    """The margin asked for, the metric's own, or one per cent of the baseline's error."""
     if spec.margin is not None:
         return spec.margin
-    if measure.unit == "%":
-        return CLASSIFICATION_MARGIN
-    return REGRESSION_MARGIN * (statistics.median(errors) if measure.sign < 0 and errors else 1.0)
+    if measure.margin is not None:
+        return measure.margin
+    return REGRESSION_MARGIN * (statistics.median(errors) if errors else 1.0)
 
 
 def summarize_data(
-    data: Dataset, split: Split, measure: Measure, margin: float, level: float | None
+    data: Dataset,
+    sizes: tuple[int, int, int],
+    split_notes: tuple[str, ...],
+    measure: Measure,
+    metric_reason: str,
+    margin: float,
+    level: float | None,
 ) -> DataSummary:
     """The data as it was understood, and whether its test part can resolve the margin."""
-    sizes = tuple(len(part.targets) for part in (split.train, split.validation, split.test))
+    why = (f"metric {measure.name.replace('_', ' ')}, {metric_reason}",) if metric_reason else ()
     return DataSummary(
         name=data.name,
         source=data.source,
@@ -53,10 +59,11 @@ def summarize_data(
         metric=measure.name,
         metric_unit=measure.unit if measure.unit != "target" else f"units of {data.target}",
         higher_is_better=measure.sign > 0,
-        split=(sizes[0], sizes[1], sizes[2]),
-        notes=(*data.notes, *split.notes, *_reading(dict(zip(FINAL_ROWS, sizes, strict=True)))),
+        split=sizes,
+        notes=(*why, *data.notes, *split_notes, *_reading(dict(zip(FINAL_ROWS, sizes, strict=True)))),
         margin=margin,
         margin_note=_margin_note(measure, min(sizes[2], FINAL_ROWS["test"]), margin, level),
+        warnings=data.warnings,
     )
 
 
@@ -130,8 +137,9 @@ def assemble(
     records: Mapping[str, TrialRecord],
     planned: int,
     reproduction: Mapping[str, Any],
+    **more: Any,
 ) -> Comparison:
-    """Put the answer together."""
+    """Put the answer together; `more` are fields of `Comparison` that pass through."""
     rows = sorted(
         (trial_row(key, record) for key, record in records.items()),
         key=lambda row: tuple(
@@ -149,4 +157,6 @@ def assemble(
         finished=len(records),
         failed=sum(record.outcome == "raised" for record in records.values()),
         partial=len(records) < planned,
+        more_seeds=more_seeds(settings, str(reproduction["command"])),
+        **more,
     )

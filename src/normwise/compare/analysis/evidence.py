@@ -17,13 +17,19 @@ Records = list[TrialRecord | None]
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that is known of one setting."""
+    """Everything that is known of one setting.
+
+    Attributes:
+        cost: None where step times were not taken yet.
+        exploratory: no verdict is wanted.
+    """
 
     plan: Plan
     tuning: Tuning
     measure: Measure
     records: Mapping[str, TrialRecord]
-    cost: CostRecord
+    cost: CostRecord | None
+    exploratory: bool = False
 
     @property
     def baseline(self) -> Variant:

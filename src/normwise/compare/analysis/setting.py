@@ -14,6 +14,7 @@ from normwise.compare.analysis.curves import (
     percentiles,
 )
 from normwise.compare.analysis.evidence import Evidence, Records
+from normwise.compare.analysis.recommend import recommend
 from normwise.compare.cost import cost_result
 from normwise.compare.network import describe
 from normwise.compare.stats import paired_effect, wilson
@@ -36,6 +37,7 @@ def analyse(
     name: str,
     in_shape: tuple[int, ...],
     out_features: int,
+    classes: tuple[str, ...] = (),
     margin: float,
     notes: tuple[str, ...],
 ) -> Setting:
@@ -44,11 +46,12 @@ def analyse(
     Args:
         evidence: the finished plan of the setting.
         name: what the setting is called beside the others of the run.
-        in_shape, out_features: the data's shapes, for the network in words.
+        in_shape, out_features, classes: the data's shapes and classes, for the network in words and as code.
         margin: differences of the metric within ± margin count as none.
         notes: what was left out of the setting, and why.
     """
     plan, tuning = evidence.plan, evidence.tuning
+    lines = claims(evidence, margin)
     return Setting(
         name=name,
         network=describe(plan.ground.network, in_shape, out_features),
@@ -64,8 +67,13 @@ def analyse(
         target_reason=tuning.target_reason,
         comparisons=evidence.comparisons,
         variants=tuple(_variant(evidence, variant) for variant in plan.variants),
-        claims=claims(evidence, margin),
+        claims=lines,
         notes=notes,
+        recommendation=recommend(
+            evidence, lines, in_shape=in_shape, out_features=out_features, classes=classes
+        ),
+        depth=plan.ground.depth,
+        train_share=plan.ground.train_share,
     )
 
 
@@ -105,7 +113,9 @@ def _variant(evidence: Evidence, variant: Variant) -> VariantResult:
         percentiles=percentiles(tuned),
         final=tuple(_final(evidence, seed, r) for seed, r in zip(evidence.plan.seeds, tuned, strict=True)),
         gap=_gap(evidence, tuned),
-        cost=cost_result(evidence.cost, variant.name, evidence.plan.baseline),
+        cost=None
+        if evidence.cost is None
+        else cost_result(evidence.cost, variant.name, evidence.plan.baseline),
         dead_fraction=_mean(layerwise(tuned, last_signals, lambda s: s.dead_fraction)),
         correlation=_mean(layerwise(tuned, last_signals, lambda s: s.correlation)),
         activation_std=layerwise(tuned, last_signals, lambda s: s.activation_std),
@@ -114,6 +124,13 @@ def _variant(evidence: Evidence, variant: Variant) -> VariantResult:
         runs=ran,
         divergence_interval=wilson(diverged, ran),
         failed=sum(record is None for record in every),
+        sparsity=median([record.sparsity for record in present]),
+        norm=variant.norm,
+        penalties={
+            name: value
+            for name in ("dropout", "l1", "l2", "weight_decay")
+            if (value := getattr(variant, name))
+        },
     )
 
 

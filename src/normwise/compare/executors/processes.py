@@ -1,7 +1,7 @@
 """Independent tasks side by side in worker processes, one thread each.
 
-Workers are spawned: forking after a parallel region hangs. A worker ends with its parent, however that ends, so a
-killed run leaves nothing behind.
+Workers are spawned: forking after a parallel region hangs. A worker ends with its parent, however that ends. The
+context goes to them as a file whose arrays they map, so that a large table is in memory once for all of them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any
 
+from normwise._optional import require
 from normwise.compare.executors.task import Done, Task
 from normwise.errors import NormwiseError, explain
 
@@ -30,7 +34,11 @@ class Processes:
     """A pool of worker processes that outlives a batch of tasks; use as a context manager."""
 
     def __init__(self, workers: int, context: Any) -> None:
-        self._workers, self._context = workers, context
+        self._workers = workers
+        self._folder = tempfile.TemporaryDirectory(prefix="normwise-", ignore_cleanup_errors=True)
+        self._context = Path(self._folder.name) / "context"
+        joblib = require("joblib", extra="compare", who="training in worker processes")
+        joblib.dump(context, self._context)
         self._pool = self._start()
 
     def _start(self) -> ProcessPoolExecutor:
@@ -51,6 +59,7 @@ class Processes:
         for process in processes:
             with contextlib.suppress(ProcessLookupError, OSError):
                 process.terminate()
+        self._folder.cleanup()
 
     def run(self, tasks: Sequence[Task]) -> Generator[Done]:
         """Run the tasks and yield each as it ends; at most two tasks a worker are handed out ahead.
@@ -106,7 +115,7 @@ class Processes:
                 yield Done(task, record)
 
 
-def _enter(context: Any) -> None:
+def _enter(context: Path) -> None:
     """Make a worker: one thread, no interrupts of its own, no life after its parent."""
     global _context
     import torch
@@ -115,12 +124,15 @@ def _enter(context: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _context = context
+        threading.Thread(target=_end_with, args=(parent, context.parent), daemon=True).start()
+    _context = require("joblib", extra="compare", who="training in worker processes").load(
+        context, mmap_mode="r"
+    )
 
 
-def _end_with(parent: Any) -> None:
+def _end_with(parent: Any, folder: Path) -> None:
     parent.join()
+    shutil.rmtree(folder, ignore_errors=True)  # a parent that was killed could not
     os._exit(1)
 
 

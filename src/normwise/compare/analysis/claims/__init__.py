@@ -27,7 +27,16 @@ def claims(evidence: Evidence, margin: float) -> tuple[Claim, ...]:
             if variant != evidence.baseline
         ]
         found += _with_holm(lines)
-    return tuple(found)
+    return tuple(_without_verdict(line) if evidence.exploratory else line for line in found)
+
+
+def _without_verdict(line: Claim) -> Claim:
+    """The number of a first look, for which nothing is claimed."""
+    if line.verdict == "not measured":
+        return line
+    return dataclasses.replace(
+        line, verdict="exploratory", strength="", smallest_detectable=None, seeds_needed=None
+    )
 
 
 def _with_holm(lines: list[Claim]) -> list[Claim]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from normwise.compare.analysis.claims.line import line
+from normwise.compare.analysis.claims.line import line, not_measured
 from normwise.compare.analysis.evidence import Evidence
 from normwise.compare.cost import cost_result
 from normwise.compare.stats import decide
@@ -17,6 +17,8 @@ COST_MARGIN = math.log(1.05)
 
 def cost(evidence: Evidence, variant: Variant, margin: float) -> Claim:
     """Time of a training step, burst by burst; "yes" means that it costs more."""
+    if evidence.cost is None:
+        return not_measured("cost", variant, "x", "the run was interrupted before step times were taken")
     of = dict(zip(evidence.cost.variants, evidence.cost.bursts, strict=True))
     baseline = of[evidence.plan.baseline]
     logs = [math.log(v / b) for v, b in zip(of[variant.name], baseline, strict=True)]

@@ -14,9 +14,9 @@ from normwise.results import Claim
 RATE_MARGIN = 0.25
 """A quarter of a decade of learning rates counts as no difference."""
 
-RATE_TOLERANCE = {"%": 1.0}
+RATE_TOLERANCE = 2.0
 RATE_RELATIVE_TOLERANCE = 0.05
-"""A learning rate is usable if it ends within one point (or 5 % of the error) of the variant's own best one."""
+"""A learning rate is usable if it ends within two margins (or 5 % of the error) of the variant's own best one."""
 
 
 def larger_learning_rates(evidence: Evidence, variant: Variant, margin: float) -> Claim:
@@ -66,7 +66,8 @@ def _largest_usable(evidence: Evidence, variant: Variant, seed_index: int) -> fl
     if not known:
         return None
     best = max(known)
-    tolerance = RATE_TOLERANCE.get(evidence.measure.unit, RATE_RELATIVE_TOLERANCE * abs(best))
+    margin = evidence.measure.margin
+    tolerance = RATE_RELATIVE_TOLERANCE * abs(best) if margin is None else RATE_TOLERANCE * margin
     usable = best - tolerance
     for i in reversed(range(len(grid))):
         score = scores[i]

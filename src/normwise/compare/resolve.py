@@ -1,0 +1,72 @@
+"""From a question as it was asked to one that leaves nothing open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from normwise.compare import studies
+from normwise.compare.spec import Network, NetworkKind, Spec
+from normwise.compare.studies import Study
+from normwise.data import Dataset
+from normwise.models.user import load_user_model
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A question that leaves nothing open, and the study that filled it in."""
+
+    spec: Spec
+    study: Study
+
+
+def identified(spec: Spec) -> Spec:
+    """The same question with a hash of the source of the user's model: an edited model is another question."""
+    if not any(network.kind == "model" for network in spec.networks):
+        return spec
+    return spec.model_copy(update={"networks": tuple(_with_fingerprint(n) for n in spec.networks)})
+
+
+def _with_fingerprint(network: Network) -> Network:
+    if network.kind != "model":
+        return network
+    model = load_user_model(network.model, dict(network.model_args))
+    return network.model_copy(update={"fingerprint": model.fingerprint})
+
+
+def where_data_is(spec: Spec) -> Spec:
+    """The same question with the data that its study brings, where none was named."""
+    if spec.study != "article" or "data" in spec.model_fields_set:
+        return spec
+    update = {"data": studies.ARTICLE_DATA, "drop": studies.article_drops()}
+    return spec.model_copy(update=update)
+
+
+def resolve(spec: Spec, data: Dataset) -> Resolved:
+    """Fill in what was left open: by the study, by the kind of data, by what the user's model takes."""
+    images = data.in_shape is not None
+    study = studies.find(spec.study, images=images, classes=len(data.classes))
+    own = [network for network in spec.networks if network.kind == "model"]
+    if own and "study" not in spec.model_fields_set:
+        takes_norm = all("norm" in _load(network).varies for network in own)
+        study = studies.own_model(takes_norm)
+    spec = _filled(spec, study.fields)
+    if not spec.networks:
+        kinds: tuple[NetworkKind, ...] = ("mlp", "cnn") if images else ("mlp",)
+        networks = tuple(Network(kind=kind, activation=spec.activation) for kind in kinds)
+        spec = spec.model_copy(update={"networks": networks})
+    return Resolved(spec, study)
+
+
+def _load(network: Network) -> Any:
+    return load_user_model(network.model, dict(network.model_args))
+
+
+def _filled(spec: Spec, fields: dict[str, Any]) -> Spec:
+    asked = set(spec.model_fields_set)
+    # What was asked of a variant or a length under one name leaves nothing open under the other.
+    update = {name: value for name, value in fields.items() if name not in asked}
+    if "networks" in update and spec.activation != "relu":
+        networks = tuple(n.model_copy(update={"activation": spec.activation}) for n in update["networks"])
+        update["networks"] = networks
+    return spec.model_copy(update=update)
