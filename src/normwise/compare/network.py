@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -11,31 +14,60 @@ from normwise.compare.spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError, explain
 from normwise.initialize import initialize_
+from normwise.initialize._layers import weighted_layers
 from normwise.layers import initialize_weight_norm_
-from normwise.models import cnn, mlp
+from normwise.models import SingleLogit, UserModel, cnn, load_user_model, mlp, paired_draws
+from normwise.models.user import weighted
+from normwise.models.user_fill import Facts
+from normwise.models.user_try import check_batch, check_norm
 
 
-def build(network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int) -> nn.Module:
-    """The module, with weights that `initialized` still has to draw.
+def build(
+    network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int, *, seed: int = 0
+) -> nn.Module:
+    """The module with the weights of its builder's own draw, which `initialize` keeps or draws anew.
+
+    That draw depends on `seed` and on the shapes: networks that differ in their normalization start from equal
+    weights where the shapes agree.
 
     Raises:
         ArgumentError: the network does not fit the data or the normalization does not fit the network.
     """
-    shared: dict[str, Any] = {
+    if network.kind == "model":
+        return _users(network, variant, in_shape, out_features, seed)
+    with paired_draws(seed):
+        if network.kind == "mlp":
+            return _mlp(network, variant, in_shape, out_features)
+        return _cnn(network, variant, in_shape, out_features)
+
+
+def _shared(network: Network, variant: Variant) -> dict[str, Any]:
+    return {
         "activation": network.activation,
         "norm": variant.norm,
         "position": variant.position,
         "dropout": variant.dropout,
         "norm_output": variant.norm_output,
     }
-    if network.kind == "mlp":
+
+
+def _mlp(network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int) -> nn.Module:
+    shared = _shared(network, variant)
+    if not network.single_logit:
         return mlp(in_shape, out_features, widths=network.widths, **shared)
+    if out_features != 2:
+        has = "numbers to predict" if out_features == 1 else f"{out_features:,} classes"
+        raise ArgumentError(explain("compare", "`single_logit` is for two classes", has))
+    return SingleLogit(mlp(in_shape, 1, widths=network.widths, **shared))
+
+
+def _cnn(network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int) -> nn.Module:
     if len(in_shape) != 3:
         raise ArgumentError(
             explain("compare", "a cnn needs images", f"rows of {in_shape[0]} columns", "use --network mlp")
         )
     return cnn(
-        in_shape,
+        (in_shape[0], in_shape[1], in_shape[2]),
         out_features,
         channels=network.channels,
         head=network.head,
@@ -43,8 +75,68 @@ def build(network: Network, variant: Variant, in_shape: tuple[int, ...], out_fea
         pool=pooling(network, in_shape),
         reduce=network.reduce,
         norm_head=variant.norm != "instance",  # a head has no positions to average over
-        **shared,
+        **_shared(network, variant),
     )
+
+
+def _users(
+    network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int, seed: int
+) -> nn.Module:
+    """The user's model for a variant; what the model cannot do is refused, so that no variant is one in name only."""
+    user = user_model(network)
+    dropout = variant.dropout if "dropout" in user.varies else 0.0
+    lacks: str | None = None
+    if variant.norm != "none" and "norm" not in user.varies:
+        lacks = "a parameter `norm` or `norm_layer` for a normalization"
+    elif variant.dropout and not dropout:
+        lacks = "a parameter `dropout` for a dropout rate"
+    elif variant.norm_output or variant.position == "after":
+        lacks = "the position of its normalization in other hands than its own"
+    if lacks is not None:
+        raise ArgumentError(
+            explain(
+                user.title, f"the model must have {lacks}", f"the variant {variant.name!r}", "leave it away"
+            )
+        )
+    return user.build(
+        in_shape,
+        out_features,
+        norm=variant.norm,
+        activation=_asked_activation(network),
+        dropout=dropout,
+        seed=seed,
+    )
+
+
+def _asked_activation(network: Network) -> str | None:
+    """None for the one that networks have where nobody asks: a user's model then keeps its own."""
+    return None if network.activation == Network.model_fields["activation"].default else network.activation
+
+
+def user_model(network: Network) -> UserModel:
+    """The user's model of a network, imported once a process, and anew where its source is another.
+
+    Raises:
+        ArgumentError: as `load_user_model`; or its source is not the one that the question was asked about.
+    """
+    if not network.fingerprint:
+        return load_user_model(network.model, dict(network.model_args))
+    return _known_model(network)
+
+
+@lru_cache(maxsize=8)
+def _known_model(network: Network) -> UserModel:
+    user = load_user_model(network.model, dict(network.model_args))
+    if user.fingerprint != network.fingerprint:
+        raise ArgumentError(
+            explain(
+                user.title,
+                "the source must stay as it is while a comparison runs",
+                "another one than at its start",
+                "start again: an edited model is another question",
+            )
+        )
+    return user
 
 
 def pooling(network: Network, in_shape: tuple[int, ...]) -> str:
@@ -63,19 +155,67 @@ def initialize(
 ) -> None:
     """Draw the initial weights: equal for equal seeds and shapes, whatever normalization lies between.
 
+    The scheme "own" keeps the draw that `build` made under its seed, and its scale multiplies the weights of linear
+    layers and convolutions. The other schemes draw these layers anew and leave all others as they were built.
     Weight normalization then gets its data-dependent initialisation from the batch (Salimans & Kingma 2016).
     """
-    initialize_(
-        model,
-        initialization.scheme,
-        scale=initialization.scale,
-        seed=seed,
-        batch=batch,
-        activation=network.activation,
-    )
+    if initialization.scheme == "own":
+        if initialization.scale != 1.0:
+            for layer in _weighted(model):
+                layer.multiply_weight_(initialization.scale)
+    elif network.kind != "model" or weighted(model):
+        initialize_(
+            model,
+            initialization.scheme,
+            scale=initialization.scale,
+            seed=seed,
+            batch=batch,
+            activation=network.activation,
+        )
     if variant.norm == "weight":
         with torch.no_grad():
             initialize_weight_norm_(model, batch)
+
+
+def _weighted(model: nn.Module) -> Sequence[Any]:
+    """The weights of linear layers and convolutions, shared ones once, for a factor alone: nothing is drawn."""
+    return weighted_layers(model, 0, 1.0) if weighted(model) else ()
+
+
+def try_batch(
+    network: Network, variant: Variant, model: nn.Module, inputs: Tensor, targets: Tensor, out_features: int
+) -> tuple[str, ...]:
+    """Run a batch through a built network; of a user's model, all that can go wrong is found and explained.
+
+    Returns:
+        Sentences on what was seen of a user's model.
+
+    Raises:
+        ArgumentError: an exception of the user's code; outputs or gradients that are not finite; a normalization that
+            changes nothing.
+    """
+    if network.kind != "model":
+        model(inputs)
+        return ()
+    user = user_model(network)
+    notes = check_batch(user, model, inputs, targets)
+    if variant.norm != "none":
+        facts = Facts(
+            tuple(inputs.shape[1:]), out_features, variant.norm, _asked_activation(network), variant.dropout
+        )
+        check_norm(user, model, inputs, facts)
+    return tuple(notes)
+
+
+def notes_of_model(network: Network, in_shape: tuple[int, ...], out_features: int) -> tuple[str, ...]:
+    """Sentences on a user's model: what it was given, what was put around it, what it ends in; else none.
+
+    Raises:
+        ArgumentError: the model does not fit the data.
+    """
+    if network.kind != "model":
+        return ()
+    return user_model(network).notes(in_shape, out_features, activation=_asked_activation(network))
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -89,12 +229,13 @@ def describe(network: Network, in_shape: tuple[int, ...], out_features: int) -> 
     >>> describe(Network(kind="mlp", widths=(64, 32)), (20,), 3)
     'multilayer perceptron 20-64-32-3, relu'
     """
+    if network.kind == "model":
+        return _describe_users(network, in_shape, out_features)
     if network.kind == "mlp":
-        size = 1
-        for extent in in_shape:
-            size *= extent
-        sizes = "-".join(str(n) for n in (size, *network.widths, out_features))
-        return f"multilayer perceptron {sizes}, {network.activation}"
+        outputs = 1 if network.single_logit else out_features
+        sizes = "-".join(str(n) for n in (math.prod(in_shape), *network.widths, outputs))
+        logit = ", one logit for the two classes" if network.single_logit else ""
+        return f"multilayer perceptron {sizes}, {network.activation}{logit}"
     channels = "-".join(str(n) for n in (in_shape[0], *network.channels))
     head = "-".join(str(n) for n in (*network.head, out_features))
     between = "average" if pooling(network, in_shape) == "average" else "no"
@@ -103,4 +244,14 @@ def describe(network: Network, in_shape: tuple[int, ...], out_features: int) -> 
         f"convolutional network, 3×3 convolutions {channels}, {between} pooling between, "
         f"{network.reduce} over positions, head {head}, "
         f"{network.activation}{residual}"
+    )
+
+
+def _describe_users(network: Network, in_shape: tuple[int, ...], out_features: int) -> str:
+    user = user_model(network)
+    model = user.build(in_shape, out_features, activation=_asked_activation(network))
+    layers = len(weighted(model))
+    return (
+        f"{user.title}, {count_parameters(model):,} parameters, "
+        f"{layers:,} weighted layer{'' if layers == 1 else 's'}"
     )

@@ -12,29 +12,38 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.overrides import TorchFunctionMode
 
 
-class _Paired(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Seeds the default generator anew before each random operator."""
+class _Paired(TorchFunctionMode):
+    """Seeds the default generator anew before each of torch's functions.
+
+    A mode for functions, because one for operators imports the compiler: a second in each worker process.
+    """
 
     def __init__(self, seed: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._seed = seed
         self._drawn: Counter[str] = Counter()
 
-    def __torch_dispatch__(
+    def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
-            first = args[0] if args else None
-            shape = tuple(first.shape) if isinstance(first, Tensor) else first
-            key = f"{func} {shape}"
+        name = getattr(func, "__name__", "")
+        if name != "__get__":  # an attribute such as `shape`, of which there are many
+            key = f"{name} {_shape(args)}"
             mixed = np.random.SeedSequence([self._seed, zlib.crc32(key.encode()), self._drawn[key]])
             torch.default_generator.manual_seed(int(mixed.generate_state(1, np.uint32)[0]))
             self._drawn[key] += 1
-        return func(*args, **kwargs)
+        return func(*args, **(kwargs or {}))
+
+
+def _shape(args: Sequence[Any]) -> object:
+    """The shape of the first tensor, or the sizes of the tensor to be made."""
+    first = next((arg for arg in args if isinstance(arg, Tensor | Sequence)), None)
+    lazy = isinstance(first, UninitializedParameter | UninitializedBuffer)  # it has no shape yet
+    return tuple(first.shape) if isinstance(first, Tensor) and not lazy else None if lazy else first
 
 
 @contextmanager

@@ -57,10 +57,12 @@ def _given(name: str, filled: Filled, parameters: Parameters, varies: frozenset[
         default = parameters.named[parameter].default
         if role == "dropout" and parameter not in filled.values and default:
             yield f"{parameter} keeps its default of {default} where a variant has no dropout of its own."
-        overridden = role == "activation" and default not in (Parameter.empty, None)
-        if overridden and parameter in filled.values and filled.values[parameter] != default:
+        if role == "activation" and default not in (Parameter.empty, None):
             shown = default.__name__ if hasattr(default, "__name__") else repr(default)
-            yield f"{parameter} would be {shown} by default; it is what --activation says instead."
+            if parameter not in filled.values:
+                yield f"{parameter} keeps its default of {shown}."
+            elif filled.values[parameter] != default:
+                yield f"{parameter} would be {shown} by default."
     if "norm" not in varies:
         yield (
             f"{name} takes no normalization (a parameter `norm` or `norm_layer`), so that variants cannot differ "
