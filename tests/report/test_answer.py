@@ -3,42 +3,103 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from normwise.report.answer import sentences
-from normwise.results import Comparison, Setting
+from normwise.report import build
+from normwise.report.document import Answer
+from normwise.results import Comparison, MoreSeeds, ReferenceResult
 
 
-def test_the_answer_names_who_is_better_and_by_how_much(comparison: Comparison) -> None:
-    text = " ".join(sentences(comparison.settings[0], comparison.data))
-    assert "all but weight need fewer steps to the target (1.8× to 3.1×)" in text
-    assert "batch tolerates larger learning rates (at least 1 decade)" in text
-    assert "Test accuracy: better with batch (1.6 pp)" in text
-    assert "Leaning only (5 pairs)." in text
-    assert "A step takes longer with all but rms" in text
+def first(comparison: Comparison) -> Answer:
+    return build(comparison).answers[0]
 
 
-def test_nothing_decided_is_said_so(comparison: Comparison) -> None:
+def test_what_to_do_is_code_for_both_frameworks(comparison: Comparison) -> None:
+    advice = first(comparison).advice
+    assert advice is not None
+    assert advice.text == (
+        "Batch Normalization, learning rate 0.1 (SGD with momentum 0.9). Reaches the target in 3.1× fewer steps."
+    )
+    assert [tab.name for tab in advice.tabs] == ["PyTorch", "Keras"]
+    assert "nn.BatchNorm1d(64)" in advice.tabs[0].text
+    assert advice.tabs[1].note == "Keras counts its momentum the other way round."
+
+
+def test_a_recommended_baseline_is_kept(comparison: Comparison) -> None:
     setting = comparison.settings[0]
-    open_claims = tuple(replace(claim, verdict="undecided", strength="") for claim in setting.claims)
-    text = " ".join(sentences(replace(setting, claims=open_claims), comparison.data))
-    assert "no benefit in training is decided (5 pairs)" in text
-    assert "Test accuracy: undecided for all 5 variants." in text
-    assert "better with" not in text
+    assert setting.recommendation is not None
+    advised = replace(setting, recommendation=replace(setting.recommendation, variant="none"))
+    advice = first(replace(comparison, settings=(advised,))).advice
+    assert advice is not None
+    assert advice.text.startswith("Keep the plain network, learning rate 0.1")
 
 
-def test_meaningful_is_not_called_leaning(comparison: Comparison) -> None:
-    setting = comparison.settings[0]
-    firm = tuple(replace(claim, strength="meaningful") for claim in setting.claims)
-    assert "Leaning" not in " ".join(sentences(replace(setting, claims=firm), comparison.data))
+def test_more_seeds_come_as_a_command(comparison: Comparison) -> None:
+    more = first(comparison).more
+    assert more is not None
+    assert more.command.endswith("--seeds 23")
+    assert more.text == (
+        "23 seeds would decide weight (faster), layer (better on test) and group (better on test), if the effects are "
+        "as large as they look:"
+    )
 
 
-def test_one_variant_is_called_by_its_name(
-    setting_of: Callable[..., Setting], comparison: Comparison
-) -> None:
-    text = " ".join(sentences(setting_of("mlp", ("none", "layer")), comparison.data))
-    assert "layer needs fewer steps to the target (2.0×)" in text
+def test_a_long_list_of_what_would_be_decided_is_counted(comparison: Comparison) -> None:
+    many = MoreSeeds("normwise", 9, tuple(f"faster: v{i}" for i in range(7)))
+    more = first(replace(comparison, more_seeds=many)).more
+    assert more is not None
+    assert "v3 (faster) and 3 more" in more.text
+    assert "v4" not in more.text
 
 
-def test_without_claims_nothing_is_answered(
-    setting_of: Callable[..., Setting], comparison: Comparison
-) -> None:
-    assert sentences(setting_of("mlp", ("none",)), comparison.data)[0].startswith("Nothing was compared")
+def test_without_a_command_it_is_said_that_more_seeds_do_not_help(comparison: Comparison) -> None:
+    more = first(replace(comparison, more_seeds=None)).more
+    assert more is not None
+    assert more.text == "More seeds would not decide what is undecided here."
+    assert more.command == ""
+    decided = replace(
+        comparison.settings[0],
+        claims=tuple(c for c in comparison.settings[0].claims if c.verdict != "undecided"),
+    )
+    assert first(replace(comparison, settings=(decided,), more_seeds=None)).more is None
+
+
+def test_small_figures_show_the_records(comparison: Comparison) -> None:
+    answer = first(comparison)
+    assert answer.curves is not None
+    assert answer.rates is not None
+    variant = comparison.settings[0].variants[1]
+    by_name = {series.name: series for series in answer.curves.series}
+    assert by_name["batch"].y == variant.validation_curve.median
+    rates = {series.name: series for series in answer.rates.series}
+    assert rates["batch"].y == tuple(point.median for point in variant.scan)
+    # The variant that the sentence is about lies on top of the others.
+    assert answer.curves.series[-1].name == "batch"
+
+
+def _reference(comparison: Comparison, level: float) -> ReferenceResult:
+    seeds = comparison.settings[0].seeds
+    return ReferenceResult("gradient boosting", "trees", seeds, (level,) * len(seeds), level, 1.0)
+
+
+def test_a_reference_that_is_clearly_ahead_is_told_at_once(comparison: Comparison) -> None:
+    ahead = first(replace(comparison, references=(_reference(comparison, 99.9),))).aside
+    assert ahead.startswith(
+        "Gradient boosting does better than every network here: test accuracy 99.9% against "
+    )
+    assert first(replace(comparison, references=(_reference(comparison, 90.0),))).aside == ""
+    assert first(replace(comparison, references=())).aside == ""
+
+
+def test_a_lower_error_is_ahead_too(make: Callable[..., Comparison]) -> None:
+    comparison = make(regression=True)
+    ahead = first(replace(comparison, references=(_reference(comparison, 40.0),))).aside
+    assert "does better than every network here: test RMSE 40 points against" in ahead
+    assert first(replace(comparison, references=(_reference(comparison, 99.0),))).aside == ""
+
+
+def test_within_the_margin_nothing_is_ahead(comparison: Comparison) -> None:
+    best = max(
+        sorted(end.test or 0.0 for end in variant.final)[len(variant.final) // 2]
+        for setting in comparison.settings
+        for variant in setting.variants
+    )
+    assert first(replace(comparison, references=(_reference(comparison, best + 0.4),))).aside == ""

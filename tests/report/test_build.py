@@ -6,10 +6,18 @@ from dataclasses import asdict, replace
 import pytest
 
 from normwise.report import build
-from normwise.report.document import ErrataList, Figure, Paragraph, Series
+from normwise.report.document import ErrataList, Paragraph
+from normwise.report.figure import Figure, Series
 from normwise.results import Comparison, Setting
 
-KINDS = ("learning", "fixed", "rates", "initialization", "gradients", "percentiles", "final", "gap", "cost")
+PARTS = (
+    ("learning", "fixed", "cost"),
+    ("rates", "initialization"),
+    ("final",),
+    ("gap",),
+    ("gradients", "percentiles", "layers"),
+)
+ORDER = ["trust", "speed", "robustness", "final", "gaps", "why", "errata", "reproduce"]
 
 
 def figure_of(comparison: Comparison, kind: str) -> Figure:
@@ -18,12 +26,22 @@ def figure_of(comparison: Comparison, kind: str) -> Figure:
 
 def test_every_setting_has_every_figure_and_none_mixes_two(comparison: Comparison) -> None:
     figures = build(comparison).figures()
-    expected = [f"{anchor}-{kind}" for anchor in ("s1", "s2") for kind in KINDS]
+    expected = [f"{anchor}-{kind}" for part in PARTS for anchor in ("s1", "s2") for kind in part]
     assert [figure.id for figure in figures] == [*expected, "probe-growth"]
     for figure in figures:
         assert figure.caption.endswith(".")
         if figure.id.startswith("s1"):
             assert "instance" not in {series.name for panel in figure.panels for series in panel.series}
+
+
+def test_sections_stand_in_their_order(comparison: Comparison) -> None:
+    sections = build(comparison).sections
+    assert [section.anchor for section in sections] == ORDER
+    assert [section.anchor for section in sections if section.folded] == ["why"]
+    assert [part.title for part in sections[1].sections] == ["MLP", "CNN"]
+    alone = build(replace(comparison, settings=comparison.settings[:1])).sections
+    assert [section.anchor for section in alone] == ORDER
+    assert not any(section.sections for section in alone)
 
 
 def test_a_variant_has_one_sign_in_all_figures(comparison: Comparison) -> None:
@@ -77,11 +95,30 @@ def test_theory_stands_beside_the_measured_gradients(comparison: Comparison) -> 
     assert [s.y[-2] for s in lines] == pytest.approx([1.0, 0.5, 1.4669], rel=1e-4)
 
 
-def test_partial_and_failed_runs_are_marked_at_the_top(make: Callable[..., Comparison]) -> None:
-    assert build(make()).warnings == ()
-    partial, failed = build(make(partial=True, planned=90, failed=2)).warnings
-    assert "partial result: 65 of 90" in partial
-    assert failed.startswith("2 trials raised an error")
+def test_what_must_be_known_first_stands_at_the_top(make: Callable[..., Comparison]) -> None:
+    comparison = make()
+    assert build(comparison).notices == ()
+    data = replace(comparison.data, warnings=("`closed` gives the target away",))
+    noted = make(
+        partial=True,
+        planned=90,
+        failed=2,
+        exploratory=True,
+        shed=("instance was left out", "300 steps"),
+        data=data,
+    )
+    notices = build(noted).notices
+    assert [n.label for n in notices] == [
+        "Data",
+        "Partial",
+        "Errors",
+        "Exploratory",
+        "Left out for the budget",
+    ]
+    assert [n.tone for n in notices] == ["bad", "bad", "bad", "open", "open"]
+    assert "65 of 90 planned trials" in notices[1].text
+    assert notices[2].text.startswith("2 trials raised an error")
+    assert notices[4].text == "Instance was left out. 300 steps."
 
 
 def test_many_variants_draw_a_handful_and_tell_the_rest(
@@ -89,13 +126,13 @@ def test_many_variants_draw_a_handful_and_tell_the_rest(
 ) -> None:
     names = ("none", "batch", "layer", "group", "weight", "rms", "a", "b", "c", "instance")
     document = build(replace(comparison, settings=(setting_of("cnn", names),)))
-    figure = document.figures()[0]
+    figure = next(figure for figure in document.figures() if figure.id == "s1-learning")
     drawn = [series.name for series in figure.panels[0].series]
     assert len(drawn) == 7
     assert {"none", "batch", "instance"} <= set(drawn)
     missing = [name for name in names if name not in drawn]
     assert f"Not drawn, but in every table: {', '.join(missing)}." in figure.note
-    assert set(document.answers[0].scorecard.variants) == set(names) - {"none"}
+    assert {row.variant for row in document.answers[0].scorecard.rows} == set(names) - {"none"}
 
 
 def test_what_a_setting_leaves_out_is_told_in_it(comparison: Comparison) -> None:
@@ -141,5 +178,5 @@ def test_what_was_not_measured_is_said_instead_of_drawn(comparison: Comparison) 
     variants = tuple(replace(variant, initializations=()) for variant in setting.variants)
     document = build(replace(comparison, settings=(replace(setting, variants=variants),)))
     assert "s1-initialization" not in {figure.id for figure in document.figures()}
-    training = document.sections[0].sections[1]
-    assert Paragraph("Spread over initializations: not measured.", "note") in training.blocks
+    robustness = next(section for section in document.sections if section.anchor == "robustness")
+    assert Paragraph("Spread over initializations: not measured.", "note") in robustness.blocks

@@ -34,6 +34,7 @@ def test_sentences_and_answers_are_there(comparison: Comparison) -> None:
         line.text for line in build(comparison).claim_lines()
     ]
     assert {answer["setting"] for answer in parsed["answers"]} == {"mlp", "cnn"}
+    assert parsed["answers"][0]["sentence"] == build(comparison).answers[0].sentence
     assert parsed["document"]["question"] == comparison.question
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from normwise.report.document import Panel, Series
+from normwise.report.figure import Panel, Series
 from normwise.report.svg import render
 
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from normwise.report.wording import claim_list, display, say, scorecard, tone
+from normwise.report.scorecard import scorecard
+from normwise.report.wording import claim_list, say, tone
 from normwise.results import Claim, Comparison, Estimate, Interval, Setting
 
 CLAIM = Claim(
@@ -79,8 +80,9 @@ def test_a_bound_is_spoken(bound: str, setting: Setting, comparison: Comparison)
     text = say(claim, setting, comparison.data)
     assert f"{bound} 1 decade" in text
     assert text.endswith("The grid ends there.")
-    cell = scorecard(replace(setting, claims=(claim,)), comparison.data).rows[0].cells[0]
-    assert cell.number == {"at least": "≥ 1 dec", "at most": "≤ 1 dec"}[bound]
+    card = scorecard(replace(setting, claims=(claim,)), comparison.data, {})
+    assert card.rows[0].cells[0].number == {"at least": "≥ 1", "at most": "≤ 1"}[bound]
+    assert card.columns[0].unit == "decades"
 
 
 def test_a_reason_explains_what_is_not_measured(setting: Setting, comparison: Comparison) -> None:
@@ -135,10 +137,10 @@ def test_every_claim_has_one_line_and_one_cell(comparison: Comparison) -> None:
         assert {(line.claim, line.variant) for line in lines} == {
             (c.claim, c.variant) for c in setting.claims
         }
-        card = scorecard(setting, comparison.data)
-        assert card.variants == tuple(v.name for v in setting.variants if v.name != "none")
-        assert len(card.rows) == 7
-        assert all(len(row.cells) == len(card.variants) for row in card.rows)
+        card = scorecard(setting, comparison.data, {})
+        assert [row.variant for row in card.rows] == [v.name for v in setting.variants if v.name != "none"]
+        assert len(card.columns) == len(card.baseline_values) == 7
+        assert all(len(row.cells) == 7 for row in card.rows)
 
 
 def test_a_name_may_hold_braces(setting: Setting, comparison: Comparison) -> None:
@@ -146,6 +148,26 @@ def test_a_name_may_hold_braces(setting: Setting, comparison: Comparison) -> Non
     assert text.startswith("{b}atch is better than none")
 
 
-def test_settings_are_called_by_their_known_names() -> None:
-    assert display("mlp, depth 8") == "MLP, depth 8"
-    assert display("my net") == "my net"
+def test_the_scorecard_shows_the_baseline_and_who_is_recommended(comparison: Comparison) -> None:
+    card = scorecard(comparison.settings[0], comparison.data, {"none": 0, "batch": 1})
+    assert (card.baseline, card.baseline_slot) == ("none", 0)
+    assert card.baseline_values == ("127 steps", "0.42", "8.9", "0.07", "95.0%", "3.2", "0.31 ms")
+    assert [row.variant for row in card.rows if row.recommended] == ["batch"]
+    assert [row.slot for row in card.rows[:2]] == [1, None]
+    assert card.rows[0].full == "Batch Normalization"
+
+
+def test_a_first_look_tells_numbers_and_no_verdict(setting: Setting, comparison: Comparison) -> None:
+    seen = replace(
+        CLAIM, verdict="exploratory", strength="", effect=Estimate(1.6, Interval(0.8, 2.4), 3, "pp")
+    )
+    assert say(seen, setting, comparison.data) == (
+        "batch against none, test result: +1.6 pp; 96.6% against 95.0% (seen in 3 seeds)."
+    )
+    looked = replace(setting, claims=(seen,))
+    card = scorecard(looked, comparison.data, {})
+    assert (card.rows[0].cells[0].glyph, card.rows[0].cells[0].word) == ("~", "seen")
+    assert not card.rows[0].recommended
+    assert "seen in 5 seeds" in card.key
+    group = claim_list(looked, comparison.data).groups[0]
+    assert (group.label, group.question) == ("Test result", "")

@@ -16,7 +16,19 @@ def test_the_suffix_selects_the_form(tmp_path: Path, comparison: Comparison) -> 
     assert page.read_text(encoding="utf-8").lstrip().startswith("<!doctype html>")
     text = report(comparison, str(tmp_path / "report.json")).read_text(encoding="utf-8")
     assert json.loads(text)["comparison"]["question"] == comparison.question
-    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["report.html", "report.json"]
+    assert (
+        report(comparison, tmp_path / "report.md")
+        .read_text(encoding="utf-8")
+        .startswith("# normwise compare")
+    )
+    assert report(comparison, tmp_path / "report.PNG").read_bytes().startswith(b"\x89PNG")
+    names = ["report.PNG", "report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == names
+
+
+def test_every_named_form_can_be_written() -> None:
+    assert package.FORMATS == ("html", "md", "png", "json")
+    assert set(package.FORMATS) <= set(write._WRITERS)
 
 
 def test_the_package_can_be_called(tmp_path: Path, comparison: Comparison) -> None:
@@ -25,7 +37,7 @@ def test_the_package_can_be_called(tmp_path: Path, comparison: Comparison) -> No
 
 @pytest.mark.parametrize("name", ["report.pdf", "report"])
 def test_another_suffix_is_refused(name: str, tmp_path: Path, comparison: Comparison) -> None:
-    with pytest.raises(ArgumentError, match=r"must end in \.html or \.json"):
+    with pytest.raises(ArgumentError, match=r"must end in \.html, \.md, \.png or \.json"):
         report(comparison, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 

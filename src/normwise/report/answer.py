@@ -1,141 +1,135 @@
-"""The answer of one setting in two or three sentences: what is decided, the test metric, the price."""
+"""The head of one setting: its sentence, scorecard, two small figures, what to do, and what would decide the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from normwise.report.document import Answer
-from normwise.report.numbers import bare, count, listing, quantity
-from normwise.report.phrases import BENEFITS
-from normwise.report.wording import by_claim, display, scorecard
-from normwise.results import Claim, ClaimName, DataSummary, Setting
+from normwise.report.clauses import GAINS
+from normwise.report.document import Advice, Answer, More, Tab
+from normwise.report.figure import Panel, Reference, Series
+from normwise.report.headline import choice, headline, tab_words
+from normwise.report.names import display, full_name, start
+from normwise.report.numbers import count, finite, learning_rate, listing, sentence, with_unit
+from normwise.report.palette import shown
+from normwise.report.phrases import PHRASES
+from normwise.report.references import aside
+from normwise.report.scorecard import scorecard
+from normwise.results import Comparison, DataSummary, Setting, VariantResult
 
-_VERBS: dict[ClaimName, tuple[str, str]] = {
-    "faster": ("needs fewer steps to the target", "need fewer steps to the target"),
-    "larger_learning_rates": ("tolerates larger learning rates", "tolerate larger learning rates"),
-    "initialization": ("depends less on the initialization", "depend less on the initialization"),
-    "gradients": ("keeps gradients more level", "keep gradients more level"),
-    "regularizes": ("shows a smaller train–test gap", "show a smaller train–test gap"),
-}
+_BANDS = 3
+"""With more curves than this, bands in a small figure only hide each other."""
 
-_AGAINST: dict[ClaimName, tuple[str, str]] = {
-    "faster": ("needs more steps to the target", "need more steps to the target"),
-    "larger_learning_rates": (
-        "tolerates only smaller learning rates",
-        "tolerate only smaller learning rates",
-    ),
-    "initialization": ("depends more on the initialization", "depend more on the initialization"),
-    "gradients": ("keeps gradients less level", "keep gradients less level"),
-    "regularizes": ("shows a larger train–test gap", "show a larger train–test gap"),
-}
+_DECIDES = 4
 
 
-def answer(setting: Setting, data: DataSummary, anchor: str) -> Answer:
-    """Return the head of one setting."""
+def answer(comparison: Comparison, setting: Setting, slots: Mapping[str, int], anchor: str) -> Answer:
+    """Return the head of one setting.
+
+    Args:
+        comparison: the comparison, its metric named as people write it.
+        setting: one of its settings.
+        slots: the signs of the variants that figures show.
+        anchor: what the ids of this setting begin with.
+    """
+    data, seen = comparison.data, comparison.exploratory
     return Answer(
         anchor=anchor,
         setting=setting.name,
         name=display(setting.name),
-        network=f"{setting.network}; batch {setting.batch_size}, {setting.optimizer}, "
+        tab=tab_words(setting, exploratory=seen),
+        network=f"{setting.network}; batch size {setting.batch_size}, {setting.optimizer}, "
         f"{count(setting.steps, 'step')}, {count(len(setting.seeds), 'fresh seed')}",
-        sentences=sentences(setting, data),
-        scorecard=scorecard(setting, data),
+        sentence=headline(setting, data, exploratory=seen),
+        aside=aside(comparison),
+        scorecard=scorecard(setting, data, slots),
+        curves=_curves(setting, data, slots),
+        rates=_rates(setting, data, slots),
+        advice=_advice(setting, exploratory=seen),
+        more=_more(comparison, setting),
     )
 
 
-def sentences(setting: Setting, data: DataSummary) -> tuple[str, ...]:
-    """Return the answer of one setting, in words."""
-    if not setting.claims:
-        return (
-            "Nothing was compared here: there is no variant beside the baseline, or no trial has finished.",
+def _first(setting: Setting) -> list[VariantResult]:
+    """Return the variants that are drawn, the one that the answer is about last, so that it lies on top."""
+    chosen = choice(setting)
+    return sorted(shown(setting), key=lambda variant: variant.name == chosen)
+
+
+def _curves(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Panel | None:
+    variants = _first(setting)
+    bands = len(variants) <= _BANDS
+    series = tuple(
+        Series(
+            v.name,
+            slots[v.name],
+            "line",
+            tuple(float(step) for step in v.validation_curve.steps),
+            v.validation_curve.median,
+            v.validation_curve.low if bands else (),
+            v.validation_curve.high if bands else (),
         )
-    return tuple(text for text in (_benefits(setting), _test(setting, data), _cost(setting)) if text)
-
-
-def _benefits(setting: Setting) -> str:
-    parts = []
-    for name in _VERBS:
-        claims = by_claim(setting, name)
-        yes = [claim for claim in claims if claim.verdict == "yes"]
-        if yes:
-            verb = _VERBS[name][0 if len(yes) == 1 and len(claims) > 1 else 1]
-            verb = verb if len(claims) > 1 else _VERBS[name][0]
-            parts.append(f"{_who(yes, claims)} {verb}{_span(yes)}")
-    for name, (single, several) in _AGAINST.items():
-        claims = by_claim(setting, name)
-        no = [claim for claim in claims if claim.verdict == "no"]
-        if no:
-            parts.append(f"{_who(no, claims)} {single if len(no) == 1 else several}{_span(no)}")
-    firm = {
-        claim.strength
-        for claim in setting.claims
-        if claim.verdict in ("yes", "no") and claim.claim in BENEFITS
-    }
-    if not parts:
-        return f"Against {setting.baseline}, no benefit in training is decided{_pairs(setting)}."
-    lean = f" Leaning only{_pairs(setting)}." if firm == {"leaning"} else ""
-    return f"Against {setting.baseline}, {'; '.join(parts)}.{lean}"
-
-
-def _pairs(setting: Setting) -> str:
-    pairs = max((claim.effect.pairs for claim in setting.claims if claim.claim in BENEFITS), default=0)
-    return f" ({count(pairs, 'pair')})" if pairs else ""
-
-
-def _who(some: Sequence[Claim], family: Sequence[Claim]) -> str:
-    names = [claim.variant for claim in some]
-    if len(family) == 1:
-        return names[0]
-    if len(some) == len(family):
-        return "both variants" if len(some) == 2 else f"all {len(some)} variants"
-    if len(names) > 3:
-        missing = [claim.variant for claim in family if claim.variant not in names]
-        if len(missing) <= 2:
-            return f"all but {listing(missing)}"
-    return listing(names)
-
-
-def _span(claims: Sequence[Claim]) -> str:
-    """Say from where to where the effects of several claims go: " (2.2× to 4.4×)"."""
-    known = sorted(
-        ((claim.effect.value, claim.effect.bound) for claim in claims if claim.effect.value is not None),
-        key=lambda pair: pair[0],
+        for v in variants
     )
-    unit = claims[0].effect.unit
-    if not known or any(claim.effect.unit != unit for claim in claims) or unit.endswith("per layer"):
-        return ""
-    (low, low_bound), (high, high_bound) = known[0], known[-1]
-    last = f"{high_bound} {quantity(high, unit)}".strip()
-    if quantity(low, unit) == quantity(high, unit):
-        return f" ({last})"
-    first = f"{low_bound} {bare(low, unit)}".strip()
-    return f" ({first} to {last})"
+    if not any(finite(entry.y) for entry in series):
+        return None
+    target = () if setting.target is None else (Reference(setting.target, "target"),)
+    title = with_unit(f"Validation {data.metric} over steps", data.metric_unit)
+    return Panel(title, "step", "", series, x_scale="log", references=target, size="mini")
 
 
-def _test(setting: Setting, data: DataSummary) -> str:
-    claims = by_claim(setting, "generalizes")
-    if not claims:
-        return ""
-    names = {
-        "yes": "better with {}",
-        "no": "worse with {}",
-        "no difference": "no difference within the margin for {}",
-        "undecided": "undecided for {}",
-        "not measured": "not measured for {}",
-    }
-    parts = []
-    for verdict, words in names.items():
-        some = [claim for claim in claims if claim.verdict == verdict]
-        if some:
-            parts.append(words.format(_who(some, claims)) + (_span(some) if verdict in ("yes", "no") else ""))
-    return f"Test {data.metric}: {'; '.join(parts)}."
+def _rates(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Panel | None:
+    series = tuple(
+        Series(
+            v.name,
+            slots[v.name],
+            "line",
+            tuple(point.lr for point in v.scan),
+            tuple(point.median for point in v.scan),
+        )
+        for v in _first(setting)
+    )
+    if not any(finite(entry.y) for entry in series):
+        return None
+    title = with_unit("The same over learning rates", data.metric_unit)
+    return Panel(title, "learning rate", "", series, x_scale="log", size="mini")
 
 
-def _cost(setting: Setting) -> str:
-    claims = by_claim(setting, "cost")
-    slower = [claim for claim in claims if claim.verdict == "yes"]
-    if not claims:
-        return ""
-    if not slower:
-        return f"A step is not shown to take longer than with {setting.baseline}."
-    return f"A step takes longer with {_who(slower, claims)}{_span(slower)}."
+def _advice(setting: Setting, *, exploratory: bool) -> Advice | None:
+    advice = setting.recommendation
+    if advice is None:
+        return None
+    name = full_name(advice.variant)
+    keep = advice.variant == setting.baseline
+    what = f"Keep {name}" if keep and not exploratory else start(name)
+    why = "" if exploratory else sentence(advice.reason)
+    text = f"{what}, learning rate {learning_rate(advice.lr)} ({setting.optimizer}). {why}".strip()
+    tabs = tuple(Tab(part.framework, part.text.strip("\n"), sentence(part.note)) for part in advice.snippets)
+    return Advice("To try it" if exploratory else "Do this", text, tabs)
+
+
+def _more(comparison: Comparison, setting: Setting) -> More | None:
+    more = comparison.more_seeds
+    undecided = [claim for claim in setting.claims if claim.verdict == "undecided" and claim.claim in GAINS]
+    if not undecided and not comparison.exploratory:
+        return None
+    if more is None:
+        if comparison.exploratory or comparison.partial:
+            return None
+        return More("What is undecided", "More seeds would not decide what is undecided here.", "")
+    seeds = count(more.seeds, "seed")
+    if comparison.exploratory:
+        return More("What comes next", f"To have it judged, run {seeds}:", more.command)
+    named = [_decided(entry) for entry in more.decides]
+    kept, rest = named[:_DECIDES], len(named) - _DECIDES
+    if rest > 0:
+        kept.append(f"{rest} more")
+    what = listing(kept) if kept else "what is undecided"
+    text = f"{start(seeds)} would decide {what}, if the effects are as large as they look:"
+    return More("What is undecided", text, more.command)
+
+
+def _decided(entry: str) -> str:
+    """Turn "faster: batch" into "batch (faster)"."""
+    claim, _, variant = entry.partition(": ")
+    label = next((phrase.label for name, phrase in PHRASES.items() if name == claim), claim)
+    return f"{variant} ({label[0].lower()}{label[1:]})" if variant else entry

@@ -6,16 +6,20 @@ import math
 from typing import Any
 
 from normwise._optional import require
-from normwise.report.document import Panel
+from normwise.report.figure import Panel
+from normwise.report.names import clipped
 from normwise.report.numbers import finite, tick
 
 _WILD = 12.0
 """A range this many times the middle half of the values is cut, and the panel says so."""
 
+LONGEST = 22
+"""Columns that the name of a category may take."""
+
 
 def category_axis(axes: Any, panel: Panel) -> None:
     """Put the categories on the vertical axis, the first one on top."""
-    names = [name if len(name) <= 22 else f"{name[:21]}…" for name in panel.categories]
+    names = [clipped(name, LONGEST) for name in panel.categories]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -34,12 +38,14 @@ def finish(axes: Any, panel: Panel, drawn: list[float]) -> None:
         axes.set_xlabel(panel.y_label, loc="right")
         return
     _limits(axes, panel, drawn, horizontal=False)
-    small = panel.size == "small"
+    small = panel.size != "half"
     for axis, scale in ((axes.xaxis, panel.x_scale), (axes.yaxis, panel.y_scale)):
         if scale == "log":
             _log_ticks(axis)
         else:
-            _plain_ticks(axis, 3 if small else 6, whole=axis is axes.xaxis and panel.x_label != "")
+            _plain_ticks(axis, 4 if small else 6, whole=axis is axes.xaxis and panel.x_label != "")
+    if panel.ticks:
+        _own_ticks(axes.xaxis, panel.ticks)
     axes.set_xlabel(panel.x_label, loc="right")
     if panel.y_label:
         axes.annotate(
@@ -82,13 +88,16 @@ def _limits(axes: Any, panel: Panel, drawn: list[float], *, horizontal: bool) ->
     pad = (high - low) * 0.05 or max(abs(high) * 0.05, 0.5)
     set_limits(low if panel.from_zero and low == 0 and horizontal else low - pad, high + pad)
     if beyond:
+        # In a small panel the place above the axes is the title's; the left end below them is free.
+        small = panel.size != "half"
         axes.annotate(
             beyond,
-            (1, 1),
+            (0, 0) if small else (1, 1),
             xycoords="axes fraction",
-            xytext=(0, 8),
+            xytext=(0, -27) if small else (0, 8),
             textcoords="offset points",
-            ha="right",
+            ha="left" if small else "right",
+            annotation_clip=False,
             fontsize=10,
         )
 
@@ -96,6 +105,13 @@ def _limits(axes: Any, panel: Panel, drawn: list[float], *, horizontal: bool) ->
 def _plain_ticks(axis: Any, most: int, *, whole: bool = False) -> None:
     ticker = require("matplotlib.ticker", extra="compare", who="the figures of the report")
     axis.set_major_locator(ticker.MaxNLocator(nbins=most, integer=whole))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: tick(value)))
+
+
+def _own_ticks(axis: Any, values: tuple[float, ...]) -> None:
+    ticker = require("matplotlib.ticker", extra="compare", who="the figures of the report")
+    axis.set_major_locator(ticker.FixedLocator(list(values)))
+    axis.set_minor_locator(ticker.NullLocator())
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: tick(value)))
 
 

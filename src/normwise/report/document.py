@@ -5,78 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Number = float | None
-Mark = Literal["line", "dots", "range", "link", "tick", "theory"]
-"""What a series looks like.
+from normwise.report.figure import Figure, Panel
 
-line: joined points, with a band where `low` and `high` are given. dots: one per seed. range: a point
-with a bar from `low` to `high`. link: a thin line that joins one seed. tick: a median. theory: a labelled
-line that was not measured.
-"""
-
-Scale = Literal["linear", "log"]
-Size = Literal["half", "small"]
 Tone = Literal["good", "bad", "neutral", "open", "none"]
-
-
-@dataclass(frozen=True)
-class Series:
-    """Numbers of one curve or cloud; `slot` selects color, dash and marker, −1 the neutral ink."""
-
-    name: str
-    slot: int
-    mark: Mark
-    x: tuple[Number, ...]
-    y: tuple[Number, ...]
-    low: tuple[Number, ...] = ()
-    high: tuple[Number, ...] = ()
-    hollow: bool = False
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A labelled straight line at a fixed value of y."""
-
-    value: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One pair of axes; with `categories` the x values are indices into them, drawn from top to bottom."""
-
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    x_scale: Scale = "linear"
-    y_scale: Scale = "linear"
-    categories: tuple[str, ...] = ()
-    references: tuple[Reference, ...] = ()
-    from_zero: bool = False
-    limits: tuple[float, float] | None = None
-    size: Size = "half"
-
-
-@dataclass(frozen=True)
-class LegendEntry:
-    """A name and its slot; the same name has the same slot in every figure of a setting."""
-
-    name: str
-    slot: int
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Panels under one caption that says in words what they show."""
-
-    id: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...]
-    legend: tuple[LegendEntry, ...] = ()
-    note: str = ""
-    kind: Literal["figure"] = "figure"
 
 
 @dataclass(frozen=True)
@@ -154,33 +85,102 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class ScorecardRow:
-    """One claim across the variants; `short` is its label where there is little room."""
+class ScoreColumn:
+    """One claim: its label, a short one where there is little room, the unit of all its numbers, and what is asked."""
 
     label: str
     short: str
+    unit: str
+    question: str
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One variant: its name as given and in full, its slot in the figures (None if not drawn), its cells."""
+
+    variant: str
+    full: str
+    slot: int | None
+    recommended: bool
     cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    """Claims down, variants across."""
+    """Variants down, claims across; `baseline_values` are the baseline's own numbers, "" where unknown."""
 
     baseline: str
-    variants: tuple[str, ...]
-    rows: tuple[ScorecardRow, ...]
+    baseline_slot: int | None
+    baseline_values: tuple[str, ...]
+    columns: tuple[ScoreColumn, ...]
+    rows: tuple[ScoreRow, ...]
+    key: str  # what the signs mean, and against what
+
+
+@dataclass(frozen=True)
+class Tab:
+    """Code in one framework; `text` is "" where there is none, and the note says why."""
+
+    name: str
+    text: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to do: the recommended variant in words and as code."""
+
+    title: str
+    text: str
+    tabs: tuple[Tab, ...]
+
+
+@dataclass(frozen=True)
+class More:
+    """The command that decides what is undecided, and what it would decide."""
+
+    title: str
+    text: str
+    command: str
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The head of one setting: its name, what the network is, the answer in sentences, and the scorecard."""
+    """The head of one setting.
+
+    Attributes:
+        anchor: "s1", …
+        setting: the setting's name in the record.
+        name: the same as a heading.
+        tab: the answer in a few words.
+        network: what was trained, and how.
+        sentence: the answer in one sentence.
+        aside: whether something that is no network does better; "" otherwise.
+        curves, rates: validation over training, and over learning rates; None where nothing was measured.
+        advice, more: None where there is none.
+    """
 
     anchor: str
     setting: str
     name: str
+    tab: str
     network: str
-    sentences: tuple[str, ...]
+    sentence: str
+    aside: str
     scorecard: Scorecard
+    curves: Panel | None
+    rates: Panel | None
+    advice: Advice | None
+    more: More | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something to know before any number is read; `label` says of which kind it is in one word."""
+
+    label: str
+    text: str
+    tone: Literal["bad", "open"]
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,7 @@ class Section:
     title: str
     blocks: tuple[Block, ...]
     sections: tuple[Section, ...] = ()
+    folded: bool = False  # closed on a screen until it is asked for
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,8 @@ class Document:
     title: str
     question: str
     data_line: str
-    warnings: tuple[str, ...]
+    higher: bool  # whether a higher metric is better
+    notices: tuple[Notice, ...]
     answers: tuple[Answer, ...]
     sections: tuple[Section, ...]
     footer: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from normwise.report.document import Figure, LegendEntry, Panel, Series
+from normwise.report.figure import Figure, LegendEntry, Panel, Series
 from normwise.report.numbers import finite, interval, number
 from normwise.report.palette import left_out, legend, shown
 from normwise.results import GradientProbe, Setting
@@ -98,6 +98,35 @@ def percentiles(setting: Setting, slots: dict[str, int], anchor: str) -> Figure:
         panels=tuple(panels),
         note=f"Each panel has its own vertical scale. Seen beside the learning curves; no cause is claimed. "
         f"{left_out(setting)}".strip(),
+    )
+
+
+def activation_spread(setting: Setting, slots: dict[str, int], anchor: str) -> Figure:
+    """Standard deviation of the activations by hidden layer at the end of training."""
+    series = tuple(
+        Series(v.name, slots[v.name], "line", _layers(len(v.activation_std)), v.activation_std)
+        for v in shown(setting)
+    )
+    inside = [
+        f"{v.name} {', '.join(parts)}"
+        for v in shown(setting)
+        if (
+            parts := [
+                f"{what} {number(value, 2)}"
+                for what, value in (("dead units", v.dead_fraction), ("correlation", v.correlation))
+                if value is not None
+            ]
+        )
+    ]
+    told = f"Mean over layers, dead units as a share, correlation between channels: {'; '.join(inside)}. "
+    return Figure(
+        id=f"{anchor}-layers",
+        title="Activations by layer",
+        caption="Standard deviation of each hidden layer's activations at the end of training, first layer to "
+        "last; median over seeds. Level lines keep their signal over depth.",
+        panels=(Panel("", "hidden layer", "standard deviation", series, y_scale="log"),),
+        legend=legend(setting, slots),
+        note=f"{told if inside else ''}{left_out(setting)}".strip(),
     )
 
 

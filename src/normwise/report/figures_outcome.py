@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from normwise.report.document import Figure, Panel, Reference, Series
+from normwise.report.figure import Figure, Panel, Reference, Series
 from normwise.report.figures_training import metric_label
-from normwise.report.numbers import count, finite, median, with_unit
+from normwise.report.numbers import count, finite, listing, median, with_unit
 from normwise.report.palette import left_out, shown
-from normwise.results import DataSummary, Setting
+from normwise.report.references import TRIVIAL
+from normwise.results import DataSummary, ReferenceResult, Setting
 
 
-def final_metric(setting: Setting, data: DataSummary, slots: dict[str, int], anchor: str) -> Figure:
-    """The final test metric of every fresh seed; a line joins the same seed across variants."""
+def final_metric(
+    setting: Setting,
+    data: DataSummary,
+    slots: dict[str, int],
+    anchor: str,
+    references: tuple[ReferenceResult, ...] = (),
+) -> Figure:
+    """The final test metric of every fresh seed; a line joins the same seed across variants.
+
+    Models that are no networks stand below the networks, but for those that look at no input: they lie so far off
+    that nothing else could be told apart.
+    """
     variants = shown(setting)
+    others = [r for r in references if r.name not in TRIVIAL and finite(r.values)]
     by_seed: dict[int, list[tuple[float, float | None]]] = {}
     series: list[Series] = []
     for row, variant in enumerate(variants):
@@ -20,26 +32,32 @@ def final_metric(setting: Setting, data: DataSummary, slots: dict[str, int], anc
     for seed, points in by_seed.items():
         x, y = zip(*points, strict=True)
         series.append(Series(f"seed {seed}", -1, "link", x, y))
-    for row, variant in enumerate(variants):
-        kept = finite(end.test for end in variant.final)
-        slot = slots[variant.name]
-        series.append(Series(variant.name, slot, "dots", (float(row),) * len(kept), tuple(kept)))
-        series.append(Series(f"{variant.name}, median", slot, "tick", (float(row),), (median(kept),)))
+    ends = [(v.name, slots[v.name], tuple(end.test for end in v.final)) for v in variants]
+    ends += [(reference.name, -1, reference.values) for reference in others]
+    for row, (name, slot, values) in enumerate(ends):
+        kept = finite(values)
+        series.append(Series(name, slot, "dots", (float(row),) * len(kept), tuple(kept)))
+        series.append(Series(f"{name}, median", slot, "tick", (float(row),), (median(kept),)))
     lost = [
         f"{v.name} {sum(end.diverged for end in v.final)}"
         for v in variants
         if any(e.diverged for e in v.final)
     ]
     note = f"Diverged at the tuned learning rate: {', '.join(lost)}. " if lost else ""
+    beside = f" Grey, below the networks: {listing([r.name for r in others])}." if others else ""
     return Figure(
         id=f"{anchor}-final",
         title=f"Final test {data.metric}, seed by seed",
         caption="One dot per fresh seed at the tuned learning rate; a thin line joins the same seed (the "
         "same split, data order and, where shapes allow, initial weights) across variants; the bar is "
-        f"the median of {count(len(setting.seeds), 'seed')}.",
+        f"the median of {count(len(setting.seeds), 'seed')}.{beside}",
         panels=(
             Panel(
-                "", "", metric_label(data, "test"), tuple(series), categories=tuple(v.name for v in variants)
+                "",
+                "",
+                metric_label(data, "test"),
+                tuple(series),
+                categories=tuple(name for name, _, _ in ends),
             ),
         ),
         note=f"{note}{left_out(setting)}".strip(),
@@ -92,11 +110,12 @@ def cost(setting: Setting, slots: dict[str, int], anchor: str) -> Figure:
             slots[variant.name],
             "range",
             (float(row),),
-            (variant.cost.milliseconds,),
-            (variant.cost.low,),
-            (variant.cost.high,),
+            (timed.milliseconds,),
+            (timed.low,),
+            (timed.high,),
         )
         for row, variant in enumerate(variants)
+        if (timed := variant.cost) is not None
     )
     return Figure(
         id=f"{anchor}-cost",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normwise.report.document import Figure, Panel, Reference, Series
+from normwise.report.figure import Figure, Panel, Reference, Series
 from normwise.report.numbers import finite, learning_rate, median, with_unit
 from normwise.report.palette import left_out, legend, shown
 from normwise.results import Curve, DataSummary, Setting
@@ -115,29 +115,33 @@ def rate_robustness(setting: Setting, data: DataSummary, slots: dict[str, int], 
 
 
 def initialization_spread(setting: Setting, data: DataSummary, slots: dict[str, int], anchor: str) -> Figure:
-    """The final test metric of every seed under each initialization."""
+    """The final test metric of every seed under each initialization.
+
+    A panel for each initialization or for each variant, whichever are fewer; the others stand in its rows.
+    """
     variants = shown(setting)
+    spreads = [(v.name, s) for v in variants for s in v.initializations]
+    scales = tuple(dict.fromkeys(spread.initialization for _, spread in spreads))
     names = tuple(v.name for v in variants)
-    scales = list(dict.fromkeys(spread.initialization for v in variants for spread in v.initializations))
-    everything = finite(
-        v for variant in variants for spread in variant.initializations for v in spread.values
-    )
+    everything = finite(v for _, spread in spreads for v in spread.values)
     # The same limits in every panel: only then can places be compared between them.
     limits = _padded(min(everything), max(everything)) if everything else None
+    turned = len(scales) > len(names)
+    titles, rows = (names, scales) if turned else (scales, names)
     panels = []
-    for scale in scales:
+    for title in titles:
         series: list[Series] = []
-        for row, variant in enumerate(variants):
-            for spread in variant.initializations:
-                if spread.initialization != scale:
-                    continue
-                kept = finite(spread.values)
-                slot = slots[variant.name]
-                series.append(Series(variant.name, slot, "dots", (float(row),) * len(kept), tuple(kept)))
-                middle = spread.median if spread.median is not None else median(kept)
-                series.append(Series(f"{variant.name}, median", slot, "tick", (float(row),), (middle,)))
+        for name, spread in spreads:
+            here, row = (name, spread.initialization) if turned else (spread.initialization, name)
+            if here != title:
+                continue
+            kept, at = finite(spread.values), float(rows.index(row))
+            slot = slots[name]
+            middle = spread.median if spread.median is not None else median(kept)
+            series.append(Series(row, slot, "dots", (at,) * len(kept), tuple(kept)))
+            series.append(Series(f"{row}, median", slot, "tick", (at,), (middle,)))
         panels.append(
-            Panel(scale, "", metric_label(data, "test"), tuple(series), categories=names, limits=limits)
+            Panel(title, "", metric_label(data, "test"), tuple(series), categories=rows, limits=limits)
         )
     lost = [
         f"{v.name} {spread.diverged} under {spread.initialization}"
@@ -146,12 +150,16 @@ def initialization_spread(setting: Setting, data: DataSummary, slots: dict[str, 
         if spread.diverged
     ]
     note = f"Diverged and therefore without a dot: {', '.join(lost)}. " if lost else ""
+    how = (
+        "stays at the same place from row to row"
+        if turned
+        else "has its dots at the same place in every panel"
+    )
     return Figure(
         id=f"{anchor}-initialization",
         title="Spread over initializations",
         caption=f"Final test {data.metric} under each initialization, one dot per fresh seed, the bar at "
-        "their median. A variant that is indifferent to the initialization has its dots at the same "
-        "place in every panel.",
+        f"their median. A variant that is indifferent to the initialization {how}.",
         panels=tuple(panels),
         note=f"{note}{left_out(setting)}".strip(),
     )

@@ -8,11 +8,15 @@ from typing import Any
 
 from normwise._optional import require
 from normwise.report.build import build
-from normwise.report.document import Document, Figure
+from normwise.report.document import Document
+from normwise.report.figure import Figure, Panel
 from normwise.report.palette import SLOTS
 from normwise.report.svg import escape, render
 from normwise.report.tables import figure_numbers
 from normwise.results import Comparison
+
+_WORD = 40
+"""A longer word of a command may be broken over lines: it would not fit otherwise."""
 
 
 def to_html(source: Document | Comparison) -> str:
@@ -48,11 +52,27 @@ def _environment() -> Any:
             for i, panel in enumerate(figure.panels)
         ]
 
+    def drawing(panel: Panel, uid: str, label: str) -> Any:
+        return markup(render(panel, uid, label))
+
     def flags(text: str) -> Any:
         # A line break inside "--seeds" would make it unreadable, and a special hyphen uncopyable.
         return markup(re.sub(r"--[a-z]+ \d+", r'<code class="flag">\g<0></code>', escape(text)))
 
+    def unbroken(text: str) -> Any:
+        # A line may end between two words of a command, but not inside an option.
+        words = re.split(r"(\s+)", text)
+        return markup(
+            "".join(
+                f"<span>{escape(word)}</span>" if 1 < len(word) <= _WORD else escape(word) for word in words
+            )
+            if len(words) > 1
+            else escape(text)
+        )
+
     environment.filters["flags"] = flags
+    environment.filters["unbroken"] = unbroken
+    environment.filters["drawing"] = drawing
     environment.filters["drawings"] = drawings
     environment.filters["numbers"] = figure_numbers
     return environment

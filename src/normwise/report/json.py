@@ -21,7 +21,8 @@ def to_json(comparison: Comparison) -> str:
     report = {
         "comparison": json.loads(dumps(comparison)),
         "answers": [
-            {"setting": answer.setting, "sentences": list(answer.sentences)} for answer in document.answers
+            {"setting": answer.setting, "sentence": answer.sentence, "aside": answer.aside}
+            for answer in document.answers
         ],
         "sentences": [_clean(asdict(line)) for line in document.claim_lines()],
         "figures": [_clean(asdict(figure)) for figure in document.figures()],

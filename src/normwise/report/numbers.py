@@ -102,7 +102,7 @@ def quantity(value: float | None, unit: str, *, signed: bool = False) -> str:
     else:
         text = number(value)
     if not any(digit in text for digit in "123456789"):
-        text = text.removeprefix(MINUS)  # a zero after rounding has no sign
+        text = "0"  # a zero after rounding has neither sign nor digits
     elif signed and value > 0:
         text = f"+{text}"
     if unit == "decades" and abs(value) == 1:
@@ -191,6 +191,25 @@ def median(values: Iterable[float | None]) -> float | None:
         return None
     middle = len(kept) // 2
     return kept[middle] if len(kept) % 2 else (kept[middle - 1] + kept[middle]) / 2
+
+
+def quartiles(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Return the ends of the middle half of the values that are numbers, interpolated between them.
+
+    >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
+    (2.0, 4.0)
+    """
+    kept = sorted(finite(values))
+    if not kept:
+        return None, None
+
+    def at(share: float) -> float:
+        place = share * (len(kept) - 1)
+        below = int(place)
+        above = min(below + 1, len(kept) - 1)
+        return kept[below] + (place - below) * (kept[above] - kept[below])
+
+    return at(0.25), at(0.75)
 
 
 def sentence(text: str) -> str:

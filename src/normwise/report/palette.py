@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from normwise.report.document import LegendEntry
+from normwise.report.figure import LegendEntry
 from normwise.results import Comparison, Setting, VariantResult
 
 CURVES = 7

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from normwise.report.document import Figure, Panel, Table
+from normwise.report.document import Table
+from normwise.report.figure import Figure, Panel
 from normwise.report.numbers import (
     MISSING,
     bare,
@@ -17,16 +18,18 @@ from normwise.report.numbers import (
     with_unit,
 )
 from normwise.report.phrases import PHRASES
-from normwise.results import Comparison, DataSummary, Setting, VariantResult
+from normwise.results import ClaimName, Comparison, DataSummary, Setting, VariantResult
 
 
 def results(setting: Setting, data: DataSummary) -> Table:
-    """Return the numbers of every variant of a setting, drawn or not."""
+    """Return the numbers of every variant of a setting, drawn or not; sparsity where any was measured."""
+    sparse = any(variant.sparsity is not None for variant in setting.variants)
     columns = (
         "variant",
         "learning rate",
         with_unit(f"test {data.metric}", data.metric_unit),
         with_unit("train − test", next((v.gap.unit for v in setting.variants), data.metric_unit)),
+        *(("weights at zero",) if sparse else ()),
         "steps to target",
         "seconds to target",
         "reached",
@@ -36,7 +39,7 @@ def results(setting: Setting, data: DataSummary) -> Table:
         "parameters",
         "what it is",
     )
-    rows = tuple(_result(variant, data) for variant in setting.variants)
+    rows = tuple(_result(variant, data, sparse) for variant in setting.variants)
     return Table(
         "Every variant in numbers: medians over fresh seeds at the tuned learning rate; steps and "
         "seconds are medians of the runs in which a run that missed the target counts as longer than all "
@@ -47,11 +50,10 @@ def results(setting: Setting, data: DataSummary) -> Table:
     )
 
 
-def _result(variant: VariantResult, data: DataSummary) -> tuple[str, ...]:
+def _result(variant: VariantResult, data: DataSummary, sparse: bool) -> tuple[str, ...]:
     unit = data.metric_unit
     test = median(end.test for end in variant.final)
     seeds = len(variant.steps_to_target)
-    dead = None if variant.dead_fraction is None else 100 * variant.dead_fraction
     wilson = (
         _share(variant.divergence_interval.low, variant.divergence_interval.high) if variant.diverged else ""
     )
@@ -60,14 +62,43 @@ def _result(variant: VariantResult, data: DataSummary) -> tuple[str, ...]:
         learning_rate(variant.tuned_lr) + (" (edge)" if variant.tuned_at_edge else ""),
         quantity(test, "%") if unit == "%" else number(test),
         bare(variant.gap.value, variant.gap.unit),
+        *((_percent(variant.sparsity),) if sparse else ()),
         number(_censored_median(variant.steps_to_target)),
         number(_censored_median(variant.seconds_to_target)),
         f"{len(finite(variant.steps_to_target))} of {seeds}" if seeds else MISSING,
-        number(variant.cost.milliseconds),
-        quantity(dead, "%"),
+        MISSING if variant.cost is None else number(variant.cost.milliseconds),
+        _percent(variant.dead_fraction),
         f"{variant.diverged} of {variant.runs}{wilson}",
         f"{variant.parameters:,}",
         variant.description,
+    )
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else quantity(100 * share, "%")
+
+
+def initializations(setting: Setting, data: DataSummary) -> Table | None:
+    """Return the median test metric per initialization and variant; None where fewer than three were compared."""
+    names = list(dict.fromkeys(s.initialization for v in setting.variants for s in v.initializations))
+    if len(names) < 3:
+        return None
+    rows = []
+    for name in names:
+        cells = []
+        for variant in setting.variants:
+            spread = next((s for s in variant.initializations if s.initialization == name), None)
+            middle = None if spread is None else spread.median
+            if spread is not None and middle is None:
+                middle = median(spread.values)
+            lost = f" ({spread.diverged} diverged)" if spread is not None and spread.diverged else ""
+            cells.append(quantity(middle, data.metric_unit) + lost)
+        rows.append((name, *cells))
+    return Table(
+        f"Median test {data.metric} under each initialization, a column for each variant.",
+        ("initialization", *(variant.name for variant in setting.variants)),
+        tuple(rows),
+        (False, *(True,) * len(setting.variants)),
     )
 
 
@@ -81,8 +112,8 @@ def _censored_median(values: Sequence[float | None]) -> float | None:
     return (kept[middle] + kept[upper]) / 2
 
 
-def claim_details(setting: Setting) -> Table:
-    """Return the statistics behind every claim of a setting, for readers who want to check a verdict."""
+def claim_details(setting: Setting, names: Sequence[ClaimName] = tuple(PHRASES)) -> Table:
+    """Return the statistics behind some claims of a setting, for readers who want to check a verdict."""
     columns = (
         "claim",
         "variant",
@@ -97,7 +128,7 @@ def claim_details(setting: Setting) -> Table:
         "seeds needed",
     )
     rows = []
-    for claim in setting.claims:
+    for claim in (claim for name in names for claim in setting.claims if claim.claim == name):
         unit, evidence = claim.effect.unit, claim.evidence or {}
         share = evidence.get("probability_of_superiority")
         won = MISSING if share is None else f"{100 * share:.0f}%"
@@ -117,7 +148,7 @@ def claim_details(setting: Setting) -> Table:
             )
         )
     return Table(
-        "The statistics behind every verdict",
+        "The statistics behind these verdicts",
         columns,
         tuple(rows),
         (False, False, False, *(True,) * (len(columns) - 3)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from normwise.report.document import Cell, ClaimGroup, ClaimLine, ClaimList, Scorecard, ScorecardRow, Tone
+from collections.abc import Sequence
+
+from normwise.report.document import ClaimGroup, ClaimLine, ClaimList, Tone
 from normwise.report.numbers import (
     MISSING,
     bare,
@@ -25,6 +27,7 @@ GLYPHS: dict[Verdict, str] = {
     "undecided": "?",
     "no difference": "=",
     "not measured": "–",
+    "exploratory": "~",
 }
 _RATIOS = {
     "seconds": "counted in seconds",
@@ -39,6 +42,7 @@ _WITHOUT_WELCOME: dict[Verdict, Tone] = {
     "undecided": "open",
     "no difference": "neutral",
     "not measured": "none",
+    "exploratory": "neutral",
 }
 
 
@@ -51,12 +55,6 @@ def tone(claim: Claim) -> Tone:
     return _WITHOUT_WELCOME[claim.verdict]
 
 
-def display(setting: str) -> str:
-    """Return the name of a setting as a heading: "mlp, depth 8" becomes "MLP, depth 8"."""
-    head, comma, tail = setting.partition(",")
-    return (head.upper() if head in ("mlp", "cnn") else head) + comma + tail
-
-
 def target_words(setting: Setting, data: DataSummary) -> str:
     """Name the level that "faster" is measured to."""
     if setting.target is None:
@@ -67,6 +65,8 @@ def target_words(setting: Setting, data: DataSummary) -> str:
 def say(claim: Claim, setting: Setting, data: DataSummary) -> str:
     """Return the sentence of one claim."""
     phrase = PHRASES[claim.claim]
+    if claim.verdict == "exploratory":
+        return _seen(claim, setting, data)
     heads: dict[Verdict, str] = {
         "yes": phrase.yes,
         "no": phrase.no,
@@ -86,6 +86,21 @@ def say(claim: Claim, setting: Setting, data: DataSummary) -> str:
         parts.append(_more_seeds(claim))
     parts.append(sentence(claim.reason))
     return " ".join(part for part in parts if part)
+
+
+def _seen(claim: Claim, setting: Setting, data: DataSummary) -> str:
+    """Tell the numbers of a first look, without what they might mean."""
+    what = PHRASES[claim.claim].neutral.lower()
+    facts = [part for part in (_number(claim), _sides(claim, data)) if part]
+    head = f"{claim.variant} against {setting.baseline}, {what}: {'; '.join(facts) or 'no number'}"
+    return f"{head} (seen in {count(claim.effect.pairs, 'seed')})."
+
+
+def _number(claim: Claim) -> str:
+    estimate = claim.effect
+    return (
+        "" if estimate.value is None else effect(estimate, signed=estimate.unit != "x" and not estimate.bound)
+    )
 
 
 def _stop(text: str) -> str:
@@ -216,8 +231,10 @@ def _brief(claim: Claim) -> str:
     """Return value, interval and pairs, for one line of a terminal."""
     if claim.verdict == "not measured":
         return claim.reason or "not measured"
+    if claim.verdict == "exploratory":
+        return f"{_number(claim) or 'no number'} (seen in {count(claim.effect.pairs, 'seed')})"
     estimate = claim.effect
-    value = effect(estimate, signed=estimate.unit != "x" and not estimate.bound)
+    value = _number(claim)
     low, high = (bare(end, estimate.unit) for end in (estimate.interval.low, estimate.interval.high))
     inside = [] if low == high == MISSING else [f"{low} to {high}".replace(f"{MISSING} to", "up to")]
     inside = [part.replace(f" to {MISSING}", " or more") for part in inside] + [_pairs(claim)]
@@ -228,16 +245,17 @@ def _brief(claim: Claim) -> str:
     return f"{value} ({told})" if told else value
 
 
-def claim_list(setting: Setting, data: DataSummary) -> ClaimList:
-    """Return a line for every claim of a setting, grouped by claim, variants in their order."""
+def claim_list(setting: Setting, data: DataSummary, names: Sequence[ClaimName] = tuple(PHRASES)) -> ClaimList:
+    """Return a line for every claim of some names, grouped by claim, variants in their order."""
     groups = []
-    for name, phrase in PHRASES.items():
+    for name in names:
+        phrase = PHRASES[name]
         lines = tuple(
             ClaimLine(
                 setting=setting.name,
                 claim=claim.claim,
                 variant=claim.variant,
-                verdict=claim.verdict,
+                verdict="seen" if claim.verdict == "exploratory" else claim.verdict,
                 strength=claim.strength,
                 glyph=GLYPHS[claim.verdict],
                 tone=tone(claim),
@@ -247,47 +265,11 @@ def claim_list(setting: Setting, data: DataSummary) -> ClaimList:
             for claim in by_claim(setting, name)
         )
         if lines:
-            groups.append(
-                ClaimGroup(phrase.label, phrase.question.format(t=target_words(setting, data)), lines)
-            )
+            seen = all(line.verdict == "seen" for line in lines)
+            label = phrase.neutral if seen else phrase.label
+            question = "" if seen else phrase.question.format(t=target_words(setting, data))
+            groups.append(ClaimGroup(label, question, lines))
     return ClaimList(tuple(groups))
-
-
-def scorecard(setting: Setting, data: DataSummary) -> Scorecard:
-    """Return the claims of a setting at a glance."""
-    variants = tuple(variant.name for variant in setting.variants if variant.name != setting.baseline)
-    found = {(claim.claim, claim.variant): claim for claim in setting.claims}
-    rows = tuple(
-        ScorecardRow(
-            phrase.label,
-            phrase.column,
-            tuple(_cell(found.get((name, variant)), setting, data) for variant in variants),
-        )
-        for name, phrase in PHRASES.items()
-        if any((name, variant) in found for variant in variants)
-    )
-    return Scorecard(setting.baseline, variants, rows)
-
-
-def _cell(claim: Claim | None, setting: Setting, data: DataSummary) -> Cell:
-    if claim is None:
-        return Cell(GLYPHS["not measured"], "not measured", "", "none", "")
-    return Cell(GLYPHS[claim.verdict], claim.verdict, _short(claim), tone(claim), say(claim, setting, data))
-
-
-def _short(claim: Claim) -> str:
-    if claim.effect.value is None or claim.verdict == "not measured":
-        return ""
-    signed = claim.effect.unit != "x" and not claim.effect.bound
-    text = quantity(claim.effect.value, claim.effect.unit, signed=signed)
-    for long, short in (
-        (" decades", " dec"),
-        (" decade", " dec"),
-        (" dec per layer", ""),
-        (" per layer", ""),
-    ):
-        text = text.replace(long, short)
-    return {"at least": "≥ ", "at most": "≤ "}.get(claim.effect.bound, "") + text
 
 
 def by_claim(setting: Setting, name: ClaimName) -> list[Claim]:

@@ -7,21 +7,33 @@ from collections.abc import Callable
 from pathlib import Path
 
 from normwise.errors import ArgumentError, explain
+from normwise.report.card import to_png
 from normwise.report.html import to_html
 from normwise.report.json import to_json
+from normwise.report.markdown import to_markdown
+from normwise.report.numbers import listing
 from normwise.results import Comparison
 
-_WRITERS: dict[str, Callable[[Comparison], str]] = {".html": to_html, ".htm": to_html, ".json": to_json}
+FORMATS = ("html", "md", "png", "json")
+"""The forms of a report, each by the suffix of its file."""
+
+_WRITERS: dict[str, Callable[[Comparison], str | bytes]] = {
+    "html": to_html,
+    "htm": to_html,
+    "md": to_markdown,
+    "png": to_png,
+    "json": to_json,
+}
 
 
 def report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
-    """Write the report of a comparison to a file; its suffix selects the form, `.html` or `.json`.
+    """Write the report of a comparison to a file; its suffix selects the form: `.html`, `.md`, `.png` or `.json`.
 
-    The file appears complete or not at all: the text goes to a temporary file in the same folder, which then
-    takes the name. Missing folders are made.
+    The file appears complete or not at all: it is written beside its place, and then takes the name. Missing folders
+    are made.
 
     Raises:
-        ArgumentError: the suffix is neither `.html` nor `.json`, or the path is a folder.
+        ArgumentError: the suffix is another one, or the path is a folder.
     """
     target = Path(path)
     if target.is_dir():
@@ -33,18 +45,23 @@ def report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
                 "add a name such as report.html",
             )
         )
-    writer = _WRITERS.get(target.suffix.lower())
+    writer = _WRITERS.get(target.suffix.lower().removeprefix("."))
     if writer is None:
         raise ArgumentError(
-            explain("report", "`path` must end in .html or .json", repr(str(target)), "name it report.html")
+            explain(
+                "report",
+                f"`path` must end in {listing([f'.{form}' for form in FORMATS], 'or')}",
+                repr(str(target)),
+                "name it report.html",
+            )
         )
-    text = writer(comparison)
+    content = writer(comparison)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are private to their owner, and a report is an ordinary file.
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("w", encoding="utf-8") as stream:
-            stream.write(text)
+        with draft.open("wb") as stream:
+            stream.write(content if isinstance(content, bytes) else content.encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(draft, target)
