@@ -1,0 +1,242 @@
+"""How a folder of images is laid out: classes, and parts that somebody has dealt already."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from normwise.data.image_files import SUFFIXES, Contents, Names, written
+from normwise.data.image_tree import Tree, descend, part_of, tree
+from normwise.data.split import FREE, TEST, TRAIN, VALIDATION
+from normwise.data.task import Target, Task, labelled
+from normwise.data.wording import count, listing, natural_key
+from normwise.errors import DataError, explain
+
+_HOW = "put the images of each class into a sub-folder named after it"
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which images there are, what each is labelled with, and in which part it is.
+
+    Attributes:
+        images: N paths relative to the folder.
+        target: N labels.
+        fixed: (N,) as `Dealing.fixed`, or None.
+        notes: what was understood and ignored.
+    """
+
+    images: list[Names]
+    target: Target
+    fixed: npt.NDArray[np.int8] | None
+    notes: tuple[str, ...]
+
+
+def has_classes(top: Tree) -> bool:
+    """Whether sub-folders can be read as classes, or as parts with classes in them."""
+    parts = {part_of(name) for name in top.below}
+    if TRAIN in parts and len(parts) > 1 and (None not in parts or _train_has_classes(top)):
+        return _train_has_classes(top)
+    return len(top.below) > 1
+
+
+def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
+    """Understand a folder of class folders, or of train, validation and test folders with class folders in them.
+
+    A class is the first level; images anywhere below belong to it. Parts inside of classes (cat/train, cat/test)
+    are understood too.
+
+    Raises:
+        DataError: fewer than two classes, two folders for one part, a class that is tested and not trained.
+    """
+    top = descend(tree(contents.images))
+    notes = [f"read from the folder {'/'.join(top.start)!r}, which holds everything"] if top.start else []
+    if _are_parts(folder, top):
+        rows, names, said = _rows_of_parts(folder, top)
+        notes += said
+    else:
+        if len(top.below) < 2:
+            raise DataError(_too_few_classes(folder, contents, top))
+        names = sorted(top.below, key=natural_key)
+        inner = _parts_inside(top)
+        rows = [
+            (code, part_of(image[len(top.start) + 1]) or TRAIN if inner else TRAIN, image)
+            for code, name in enumerate(names)
+            for image in top.below[name]
+        ]
+        notes += _nested(top) if not inner else []
+    codes, parts, images = zip(*rows, strict=True)
+    fixed, said = settled(np.array(parts, dtype=np.int8))
+    return Layout(
+        images=list(images),
+        target=labelled(
+            "folder",
+            np.array(codes, dtype=np.int64),
+            tuple(names),
+            f"the {len(names)} sub-folders are the classes",
+            task,
+        ),
+        fixed=fixed,
+        notes=(*notes, *said, *unused(contents, images)),
+    )
+
+
+def settled(parts: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8] | None, list[str]]:
+    """`Dealing.fixed` of rows in parts that are laid down, and what to say of it.
+
+    A validation or test part that is missing is dealt from the training rows, which are free then.
+    """
+    sizes = np.bincount(parts, minlength=3)
+    if sizes[VALIDATION] == sizes[TEST] == 0:
+        return None, []
+    words = {"train": sizes[TRAIN], "validation": sizes[VALIDATION], "test": sizes[TEST]}
+    given = [f"{name} ({count(int(size), 'image')})" for name, size in words.items() if size]
+    note = f"every split has the parts of the folder: {', '.join(given)}"
+    if missing := [name for name, size in words.items() if not size]:
+        note += f"; {missing[0]} is dealt from train"
+        parts = np.where(parts == TRAIN, FREE, parts).astype(np.int8)
+    return parts, [note]
+
+
+def unused(contents: Contents, images: Iterable[Names]) -> list[str]:
+    """What to say of everything that is no image of a class."""
+    used = set(images)
+    with_images = {image[:depth] for image in contents.images for depth in range(len(image))}
+    without = [names for names in contents.folders if names not in with_images and names[:-1] in with_images]
+    strangers = contents.others + [image for image in contents.images if image not in used]
+    strangers.sort(key=lambda names: [natural_key(name) for name in names])
+    notes = []
+    if without:
+        notes.append(
+            f"{count(len(without), 'sub-folder')} without images ignored: {listing(written(without))}"
+        )
+    if strangers:
+        what = "file that is no image", "files that are no images"
+        notes.append(f"{count(len(strangers), *what)} of a class ignored: {listing(written(strangers))}")
+    if contents.repeated:
+        what = "link to a folder that is", "links to folders that are"
+        found = listing(written(contents.repeated))
+        notes.append(f"{count(len(contents.repeated), *what)} read anyway not followed: {found}")
+    return notes
+
+
+def _train_has_classes(top: Tree) -> bool:
+    return any(
+        descend(tree(images, images[0][: len(top.start) + 1])).below
+        for name, images in top.below.items()
+        if part_of(name) == TRAIN
+    )
+
+
+def _are_parts(folder: Path, top: Tree) -> bool:
+    """Whether the sub-folders are parts; a class can be called train too (beside car and plane)."""
+    parts = [part_of(name) for name in top.below]
+    if len(parts) < 2 or all(part is None for part in parts):
+        return False
+    if TRAIN in parts and len(set(parts) - {None}) > 1 and _train_has_classes(top):
+        return True
+    if None in parts:
+        return False
+    # Only names of parts, and nothing to learn from: classes of these names are not to be guessed at.
+    must = (
+        f"{folder} must hold class folders, or train, validation and test folders with class folders in them"
+    )
+    if TRAIN in parts:
+        got = f"images in {listing(sorted(top.below))} themselves"
+        raise DataError(explain("load", must, got, f"{_HOW}, or add a table of file names and labels"))
+    raise DataError(explain("load", must, f"{listing(sorted(top.below))} and no train folder"))
+
+
+def _rows_of_parts(folder: Path, top: Tree) -> tuple[list[tuple[int, int, Names]], list[str], list[str]]:
+    """Rows of (class, part, image), the classes, and notes."""
+    found: dict[int, tuple[str, Tree]] = {}
+    notes = []
+    for name in sorted(top.below, key=natural_key):
+        part, images = part_of(name), top.below[name]
+        if part is None:
+            notes.append(
+                f"{count(len(images), 'image')} in {name!r} ignored, which is no train, validation or test"
+            )
+            continue
+        if part in found:
+            got = f"{found[part][0]!r} and {name!r}"
+            raise DataError(
+                explain("load", f"{folder} must hold one folder for each part", got, "merge them")
+            )
+        found[part] = (name, descend(tree(images, images[0][: len(top.start) + 1])))
+    train_name, train = found[TRAIN]
+    if len(train.below) < 2:
+        must = f"{folder.joinpath(*train.start)} must hold two class folders or more"
+        raise DataError(explain("load", must, f"{listing(list(train.below))} alone", "add another class"))
+    names = sorted(train.below, key=natural_key)
+    rows = []
+    for part in sorted(found):
+        name, inside = found[part]
+        strange = [other for other in inside.below if other not in train.below]
+        if not inside.below or (len(inside.below) == len(strange) == 1):
+            # An empty hand of labels is how competitions give out their test images.
+            number = count(len(inside.direct) or len(inside.below[strange[0]]), "image")
+            notes.append(f"{number} in {name!r} ignored: no class folders, so no labels")
+            continue
+        if strange:
+            raise DataError(_not_trained(folder, name, train_name, strange, names))
+        notes += _nested(inside)
+        rows += [
+            (names.index(label), part, image) for label, images in inside.below.items() for image in images
+        ]
+    return sorted(rows, key=lambda row: row[:2]), names, notes
+
+
+def _not_trained(folder: Path, part: str, train: str, strange: list[str], names: list[str]) -> str:
+    folded = {name.casefold(): name for name in names}
+    near = [folded[match] for match in difflib.get_close_matches(strange[0].casefold(), list(folded), n=1)]
+    hint = f"rename it to {near[0]!r}, if that is meant" if near else f"add it to {train!r}, or remove it"
+    must = f"every class folder of {part!r} in {folder} must be in {train!r} too"
+    return explain("load", must, f"{listing(strange)} in {part!r} alone", hint)
+
+
+def _parts_inside(top: Tree) -> bool:
+    level = len(top.start) + 1
+    for images in top.below.values():
+        parts = {part_of(image[level]) if len(image) > level + 1 else None for image in images}
+        if None in parts or TRAIN not in parts or len(parts) < 2:
+            return False
+    return True
+
+
+def _nested(top: Tree) -> list[str]:
+    level = len(top.start) + 1
+    deeper = {
+        image[: level + 1]: None
+        for images in top.below.values()
+        for image in images
+        if len(image) > level + 1
+    }
+    if not deeper:
+        return []
+    return [f"images in sub-folders of a class belong to the class: {listing(written(deeper))}"]
+
+
+def _too_few_classes(folder: Path, contents: Contents, top: Tree) -> str:
+    must = f"{folder} must hold two sub-folders or more with images ({', '.join(SUFFIXES[:4])}, …)"
+    if top.below:
+        alone = "/".join((*top.start, *top.below))
+        return explain("load", must, f"the sub-folder {alone!r} alone", "add another class")
+    if top.direct:
+        got = f"{count(len(top.direct), 'image')} in one folder and no table of labels beside them"
+        return explain("load", must, got, f"{_HOW}, or write labels.csv with the columns filename and label")
+    if contents.unread:
+        got = f"{count(len(contents.unread), 'image')} of other formats, such as {written(contents.unread)[0]!r}"
+        return explain("load", must, got, "convert them to JPEG or PNG")
+    if contents.folders:
+        got = f"no image in {listing(written(contents.folders))}"
+    elif contents.others:
+        got = f"{count(len(contents.others), 'file')} and no sub-folder"
+    else:
+        got = "an empty folder"
+    return explain("load", must, got, _HOW)
