@@ -106,7 +106,44 @@ def test_a_class_of_the_fixed_test_part_alone() -> None:
 def test_too_few_rows_and_classes_too_small() -> None:
     with pytest.raises(DataError, match=r"at least 10 usable rows. Got 9 rows"):
         _assemble(X[:9], Y[:9])
-    with pytest.raises(DataError, match="fewer in the classes '2', '3' of the target 'y'"):
-        _assemble(X, np.concatenate([Y[:38], [2, 3]]))
+    with pytest.raises(DataError, match="fewer in the class '1' of the target 'y'"):
+        _assemble(X, np.array([0] * 39 + [1]))
     with pytest.raises(DataError, match="no row for the validation part"):
         _assemble(X[:10], np.arange(10) % 5)
+
+
+def test_classes_of_one_row_are_left_out_with_a_warning() -> None:
+    words = np.arange(40) % 2
+    data = _assemble(X, np.array([0, 5, *([3, 4] * 19)]), words=words)
+    assert (data.rows, data.classes, data.class_counts) == (38, ("3", "4"), (19, 19))
+    assert data.warnings == ("2 classes of the target with a single row left out: '0', '5'",)
+    assert data.split(0).out_features == 2
+
+
+def test_rows_by_class() -> None:
+    assert _assemble(X, np.array([1] * 10 + [0] * 30)).class_counts == (30, 10)
+    assert _assemble(X, np.linspace(0, 1, 40)).class_counts == ()
+
+
+def test_at_most_so_many_rows_are_prepared_with_their_own_statistics() -> None:
+    data = _assemble(X, Y)
+    whole, some = data.split(0), data.split(0, most=(10, 4, 3))
+    assert [len(part.targets) for part in (some.train, some.validation, some.test)] == [10, 4, 3]
+    assert torch.equal(whole.train.targets[:10], some.train.targets)
+    assert some.train.inputs.mean(0).abs().max() < 1e-6
+    assert not torch.equal(
+        some.test.targets, data.split(1, most=(10, 4, 3)).test.targets[:3]
+    ) or not torch.equal(some.train.inputs, data.split(1, most=(10, 4, 3)).train.inputs)
+
+
+def test_a_share_of_the_training_rows_leaves_the_others_alone() -> None:
+    data = _assemble(X, np.array([0] * 30 + [1] * 10))
+    whole, half = data.split(2), data.split(2, train_share=0.5)
+    assert len(half.train.targets) == 12
+    assert int(half.train.targets.sum()) == 3
+    assert torch.equal(whole.test.targets, half.test.targets)
+    for share in (0.0, 1.5):
+        with pytest.raises(ArgumentError, match="`train_share` must be above 0"):
+            data.split(0, train_share=share)
+    with pytest.raises(ArgumentError, match="`most` must be three numbers"):
+        data.split(0, most=(10, 0, 5))

@@ -28,7 +28,7 @@ def test_a_path_that_does_not_exist_names_its_neighbours(tmp_path: Path) -> None
 
 def test_unsupported_suffixes_list_the_supported(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_text("x")
-    with pytest.raises(DataError, match=r"\.csv, \.tsv, \.parquet, \.npz. Got 'a.xlsx'"):
+    with pytest.raises(DataError, match=r"\.parquet, \.npz. Got 'a.xlsx'. hint: export the sheet as CSV"):
         load(str(tmp_path / "a.xlsx"))
 
 

@@ -133,7 +133,8 @@ def test_categories_come_from_training() -> None:
     assert prepared.validation.tolist() == [[0, 0, 0], missing]
     assert prepared.test.tolist() == [blue, red]
     assert prepared.notes == (
-        "'k' encoded one-hot in 2 columns and one for missing; 1 value outside the training part are zeros",
+        "1 column of words encoded one-hot: 'k (2 and missing)'",
+        "words outside the training part that it does not have: 'k (1 value)'",
     )
 
 
@@ -143,7 +144,7 @@ def test_only_the_commonest_categories_get_a_column() -> None:
     rows = SplitRows(np.arange(len(words)), np.arange(3), np.arange(len(words) - 3, len(words)))
     column = _columns(*words)
     prepared = prepare(TableContents((), np.empty((len(words), 0)), (column,)), rows)
-    assert prepared.train.shape[1] == MOST_CATEGORIES
-    assert prepared.train[:6].sum() == 0
-    assert prepared.train[6:].sum(1).tolist() == [1.0] * (len(words) - 6)
-    assert "6 rarer categories left as zeros" in prepared.notes[0]
+    assert prepared.train.shape[1] == MOST_CATEGORIES + 1
+    assert prepared.train[:6, -1].tolist() == [1.0] * 6
+    assert prepared.train.sum(1).tolist() == [1.0] * len(words)
+    assert prepared.notes == ("1 column of words encoded one-hot: 'k (64 and the rest)'",)

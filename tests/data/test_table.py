@@ -59,7 +59,7 @@ def test_rows_without_target_are_dropped_and_counted(write_csv: WriteCsv) -> Non
     rows = [("", 9.0, 9), *ROWS, ("NA", 7.0, 7)]
     data = load(str(write_csv(_text(rows=rows))), target="kind")
     assert data.rows == 20
-    assert data.notes == ("2 rows without a value of the target 'kind' dropped",)
+    assert data.notes[0] == "2 rows without a value of the target 'kind' dropped"
 
 
 def test_rows_are_named_as_in_the_file(write_csv: WriteCsv) -> None:
@@ -95,8 +95,7 @@ def test_unknown_target_names_the_nearest(write_csv: WriteCsv) -> None:
         ("k,n", [("", i) for i in range(12)], "k", "must have values. Got none in 12 rows"),
         ("k,n", [("ab"[i % 2], i) for i in range(9)], "k", "at least 10 usable rows. Got 9 rows"),
         ("k", [("ab"[i % 2],) for i in range(12)], "k", "an input column beside the target"),
-        ("k,n", [("aab"[i % 3], i) for i in range(12)] + [("rare", 3)], "k", "at least 2 rows.*'rare'"),
-        ("k,n", [(f"w{i}", i) for i in range(12)], "k", "'w0', 'w1', 'w2', 'w3', 'w4' and 7 more"),
+        ("k,n", [(f"w{i}", i) for i in range(12)], "k", "12 distinct words in 12 rows"),
     ],
 )
 def test_targets_that_cannot_be_used(

