@@ -12,9 +12,9 @@ ROWS = 20_000
 """Most training rows."""
 
 _FEWEST_ROWS = 1000
-_MOST_LINEAR, _ENOUGH_LINEAR = 300, 100
+_MOST_LINEAR, _ENOUGH_LINEAR, _LEAST_LINEAR = 300, 100, 10
 _MOST_BOOSTING, _ENOUGH_BOOSTING = 100, 20
-"""Most iterations, and those for which rows are given up."""
+"""Most iterations, those for which rows are given up, and those that a linear model gets in any case."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ def linear_effort(rows: int, features: int, classes: int) -> Effort:
             return Effort(rows, _ENOUGH_LINEAR, 0, ridge if ridge > 1e-3 else 1e-3)
         outputs = 1 if classes == 2 else classes
         step = 5e-5 + rows * (features * (4e-10 + 2.2e-10 * outputs) + 2e-8 * outputs)
-        iterations = max(10, min(_MOST_LINEAR, int(SECONDS / step)))
+        fixed = 1e-8 * rows * features
+        iterations = max(_LEAST_LINEAR, min(_MOST_LINEAR, int((SECONDS - fixed) / step)))
         # Most problems converge within a hundred iterations.
-        return Effort(rows, iterations, 0, step * min(iterations, 100) + 1e-8 * rows * features)
+        return Effort(rows, iterations, 0, fixed + step * min(iterations, 100))
 
     return _fewer_rows(at, min(rows, ROWS), _ENOUGH_LINEAR)
 
