@@ -41,9 +41,11 @@ class _Paired(TorchFunctionMode):
 
 def _shape(args: Sequence[Any]) -> object:
     """The shape of the first tensor, or the sizes of the tensor to be made."""
-    first = next((arg for arg in args if isinstance(arg, Tensor | Sequence)), None)
+    first = next((arg for arg in args if isinstance(arg, Tensor)), None)
+    if first is None:
+        return tuple(arg for arg in args if isinstance(arg, int | tuple | list))
     lazy = isinstance(first, UninitializedParameter | UninitializedBuffer)  # it has no shape yet
-    return tuple(first.shape) if isinstance(first, Tensor) and not lazy else None if lazy else first
+    return None if lazy else tuple(first.shape)
 
 
 @contextmanager

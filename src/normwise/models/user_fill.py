@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
 import math
-from collections.abc import Callable, Mapping
+import types
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, Literal, get_args, get_origin
@@ -216,22 +219,19 @@ def _kinds(parameter: Parameter) -> set[Any]:
     annotation = parameter.annotation
     if annotation is Parameter.empty or annotation is Any or isinstance(annotation, str):
         return set()
-    parts = [annotation]
-    if get_origin(annotation) is not None and get_origin(annotation) not in (tuple, list, type):
-        callables = get_origin(annotation) is get_origin(Callable[[int], int])
-        parts = [type] if callables else [*get_args(annotation)]
-    return {_kind(part) for part in parts}
+    union = get_origin(annotation) in (typing.Union, types.UnionType)
+    return {_kind(part) for part in (get_args(annotation) if union else (annotation,))}
 
 
 def _kind(part: Any) -> Any:
     if part is type(None):
         return None
     origin = get_origin(part) or part
-    if origin in (bool, int, float, str, tuple, list):
-        return origin
-    if isinstance(origin, type) and not issubclass(origin, nn.Module | type):
-        return str if isinstance(part, str) else origin
-    return type
+    if origin in (type, collections.abc.Callable):
+        return type
+    if isinstance(origin, type):
+        return type if issubclass(origin, nn.Module) else origin
+    return str if origin is Literal else type
 
 
 def _is_known_norm(parameter: Parameter) -> bool:

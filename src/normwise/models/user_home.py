@@ -89,10 +89,11 @@ class Home:
 
     def _gives_way(self, name: str, module: ModuleType) -> bool:
         """Whether a module that somebody imported stands where one of the model's own would."""
-        file = _file_of(module)
         top = name.partition(".")[0]
-        free = top not in sys.stdlib_module_names and top not in ("__main__", "normwise")
-        return free and top in self._offered and file is not None and is_local(file, (Path(file.anchor),))
+        if top not in self._offered or top in sys.stdlib_module_names or top in ("__main__", "normwise"):
+            return False
+        file = _file_of(module)
+        return file is not None and is_local(file, (Path(file.anchor),))
 
     def _is_own(self, module: object) -> bool:
         file = _file_of(module)

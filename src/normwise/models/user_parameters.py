@@ -65,7 +65,8 @@ def _parameters(builder: Callable[..., Any], deep: int) -> Parameters:
     if rest is None:
         return Parameters(named, False)
     behind = _behind(builder, function, rest, deep)
-    return Parameters(behind.named | named, behind.anything)
+    more = {n: p.replace(kind=Parameter.KEYWORD_ONLY) for n, p in behind.named.items() if n not in named}
+    return Parameters(named | more, behind.anything)
 
 
 def _function_of(builder: Any) -> Any:
