@@ -120,6 +120,9 @@ def test_the_output_layer_under_a_norm_is_the_one_initialized_for_no_activation(
 def test_a_models_own_draw_is_left_alone(write: Write) -> None:
     text = write(MLP, Variant(), Initialization(scheme="own"))[0].text
     assert "init" not in text
+    start = Initialization(scheme="own", scale=0.01)
+    scaled = run(write(MLP, Variant(), start, lr=1e-12)[0])["model"]
+    assert 0.001 < scaled[0].weight.abs().max().item() * 6**0.5 <= 0.01
 
 
 def test_weight_normalization_starts_from_the_data(write: Write) -> None:

@@ -64,7 +64,8 @@ def _initializer(recipe: Recipe, factor: float) -> str:
     scheme, scale = recipe.initialization.scheme, recipe.initialization.scale
     module = "keras.initializers"
     if scheme == "own":  # torch's draw: uniform within ± 1 / √fan_in
-        return f'{module}.VarianceScaling(1 / 3, "fan_in", "uniform")'
+        third = "1 / 3" if scale == 1 else number(scale**2 / 3)
+        return f'{module}.VarianceScaling({third}, "fan_in", "uniform")'
     if scheme == "gaussian":
         return f"{module}.RandomNormal(stddev={number(scale)})"
     if scheme == "xavier":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from normwise.compare.snippets.pytorch_initialization import initialization_lines
 from normwise.compare.snippets.pytorch_layers import layer_text, residual_class, residual_text
 from normwise.compare.snippets.pytorch_training import training_lines
@@ -30,9 +32,12 @@ def pytorch(recipe: Recipe) -> Snippet:
     return Snippet("PyTorch", program(recipe, model, start, training))
 
 
-def program(recipe: Recipe, model: list[str], start: list[str], training: list[str]) -> str:
-    """Imports, data, model, initialization and training, put together."""
-    body = "\n".join([*data_lines(recipe), "", *model, *start, *training]) + "\n"
+def program(
+    recipe: Recipe, model: list[str], start: list[str], training: list[str], *, imports: Sequence[str] = ()
+) -> str:
+    """Imports, data, model, initialization and training, put together; `imports` are those of the user's own."""
+    data = data_lines(recipe)
+    code = "\n".join([*model, *start, *training])
     heads = [
         ["import math"],
         [
@@ -40,9 +45,12 @@ def program(recipe: Recipe, model: list[str], start: list[str], training: list[s
             "from torch import nn",
             "from torch.utils.data import DataLoader, TensorDataset",
         ],
-        ["import normwise as nw"] * ("nw." in body) + ["from normwise import augment"] * ("augment." in body),
+        ["import normwise as nw"] * ("nw." in code) + ["from normwise import augment"] * ("augment." in code),
+        list(imports),
     ]
-    return "\n\n".join("\n".join(head) for head in heads if head) + "\n\n" + body
+    head = "\n\n".join("\n".join(lines) for lines in heads if lines)
+    body = [*data, "", *model] if model else data
+    return "\n".join([head, "", *body, *start, *training]) + "\n"
 
 
 def data_lines(recipe: Recipe) -> list[str]:

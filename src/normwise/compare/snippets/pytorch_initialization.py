@@ -25,7 +25,8 @@ def initialization_lines(recipe: Recipe, *, ours: bool) -> list[str]:
     """The lines that draw the weights; with `ours` normwise is imported anyway and does it in one line."""
     scheme, scale = recipe.initialization.scheme, recipe.initialization.scale
     if scheme == "own":
-        return []
+        lines = _scaled(recipe) + _from_data(recipe)
+        return ["", *lines] if lines else []
     activation = recipe.network.activation
     native = _TORCH.get((scheme, activation)) or _TORCH.get((scheme, ""))
     if native is not None and scale == 1 and not ours:
@@ -41,16 +42,38 @@ def initialization_lines(recipe: Recipe, *, ours: bool) -> list[str]:
             None if activation == "relu" else f'activation="{activation}"',
         )
     ]
-    if recipe.variant.norm == "weight":
-        lines.append(f"nw.initialize_weight_norm_(model, X[:{INITIAL_ROWS}])")
-    return ["", *lines]
+    return ["", *lines, *_from_data(recipe)]
+
+
+def _from_data(recipe: Recipe) -> list[str]:
+    """Weight normalization starts from the data, whatever the scheme."""
+    weight = recipe.variant.norm == "weight"
+    return [f"nw.initialize_weight_norm_(model, X[:{INITIAL_ROWS}])"] if weight else []
+
+
+def _scaled(recipe: Recipe) -> list[str]:
+    """The model's own draw, times a factor."""
+    scale = recipe.initialization.scale
+    if scale == 1:
+        return []
+    return [
+        "for layer in model.modules():",
+        f"    if isinstance(layer, {_kinds(recipe)}):",
+        f"        layer.weight.data *= {number(scale)}",
+    ]
+
+
+def _kinds(recipe: Recipe) -> str:
+    """The classes of layers with weights to draw."""
+    if recipe.network.kind == "model":
+        return "(nn.Linear, nn.modules.conv._ConvNd)"
+    return "nn.Linear" if recipe.network.kind == "mlp" else "(nn.Linear, nn.Conv2d)"
 
 
 def _native(recipe: Recipe, hidden: str, output: str | None) -> list[str]:
-    kinds = "(nn.Linear, nn.Conv2d)" if recipe.network.kind == "cnn" else "nn.Linear"
     lines = [
         "for layer in model.modules():",
-        f"    if isinstance(layer, {kinds}):",
+        f"    if isinstance(layer, {_kinds(recipe)}):",
         f"        nn.init.{hidden.format('layer.weight')}",
         "        if layer.bias is not None:",
         "            nn.init.zeros_(layer.bias)",

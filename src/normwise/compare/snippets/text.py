@@ -21,6 +21,15 @@ def number(value: float) -> str:
     return f"{mantissa}e{int(power)}" if exponent else text
 
 
+def quoted(text: str) -> str:
+    """A string as the formatter writes it.
+
+    >>> print(quoted("batch"), quoted('say "a"'))
+    "batch" 'say "a"'
+    """
+    return f'"{text}"' if repr(text) == f"'{text}'" and '"' not in text else repr(text)
+
+
 def runs(blocks: Iterable[Sequence[str]]) -> list[tuple[tuple[str, ...], int]]:
     """Equal blocks in a row, with how many there are of them.
 
