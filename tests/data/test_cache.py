@@ -46,7 +46,7 @@ def test_keys_differ_where_anything_differs() -> None:
     assert len(keys) == 7
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text", "header", "longer"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text", "header", "word", "longer"])
 def test_a_damaged_entry_is_no_entry(place: Path, damage: str) -> None:
     cache.keep("k", {"a": 1}, _array())
     path = _only(place)
@@ -59,6 +59,9 @@ def test_a_damaged_entry_is_no_entry(place: Path, damage: str) -> None:
         data.clear()
     elif damage == "text":
         data[:] = b"no entry at all"
+    elif damage == "word":
+        place = data.index(b'a\\": 1')
+        data[place] += 1
     elif damage == "header":
         data[130:140] = b"\0" * 10
     else:

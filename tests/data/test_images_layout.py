@@ -155,14 +155,33 @@ def test_a_class_that_a_part_lacks_is_warned_of(root: Path, paint: Paint) -> Non
     )
 
 
-def test_a_folder_beside_the_parts_is_ignored(root: Path, paint: Paint) -> None:
-    for part in ("train", "test"):
+@pytest.mark.parametrize("parts", [("train", "test"), ("train",)])
+def test_a_folder_beside_the_parts_is_ignored(root: Path, paint: Paint, parts: tuple[str, ...]) -> None:
+    for part in parts:
         for label in ("a", "b"):
             paint(f"{part}/{label}", 6)
-    paint("drafts/x", 2)
+    paint("drafts", 2)
     data = load(str(root))
-    assert data.rows == 24
-    assert "2 images in 'drafts' ignored, which is no train, validation or test" in data.notes
+    assert (data.rows, data.classes) == (12 * len(parts), ("a", "b"))
+    assert data.warnings == ("2 images in 'drafts' ignored, which is no train, validation or test",)
+
+
+def test_nested_classes_may_be_called_train(root: Path, paint: Paint) -> None:
+    for folder in ("train/tgv", "train/ice", "car/vw", "car/bmw"):
+        paint(folder, 4)
+    assert load(str(root)).classes == ("car", "train")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse names that are no UTF-8")
+def test_names_of_another_encoding(root: Path, paint: Paint) -> None:
+    for name in ("鱼", "狗"):
+        paint(name, 5)
+        os.rename(root / name, os.fsencode(root) + b"/" + name.encode("gbk"))
+    broken = root / os.fsdecode("鱼".encode("gbk")) / "x.png"
+    assert load(str(root)).classes == ("狗", "鱼")
+    broken.write_bytes(b"")
+    with pytest.raises(DataError, match=r"root/鱼/x\.png must be an image that can be read"):
+        load(str(root))
 
 
 def test_clutter_is_passed_over_and_the_rest_is_said(root: Path, paint: Paint) -> None:
@@ -303,7 +322,11 @@ def test_folders_without_images_are_refused(root: Path, files: list[str], messag
 
 
 def test_a_class_with_one_image(root: Path, paint: Paint) -> None:
-    for folder, number in (("a", 6), ("b", 6), ("lonely", 1)):
-        paint(folder, number)
+    paint("a", 12)
+    paint("lonely", 1)
     with pytest.raises(DataError, match="fewer in the class 'lonely'"):
         load(str(root))
+    paint("b", 6)
+    data = load(str(root))
+    assert (data.classes, data.rows) == (("a", "b"), 18)
+    assert any("'lonely'" in warning for warning in data.warnings)

@@ -112,15 +112,16 @@ def _read(path: Path) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         array = np.memmap(path, dtype, "r", offset=file.tell(), shape=shape)
-    if array.dtype != np.uint8 or _checksum(array) != entry["checksum"]:
+    if array.dtype != np.uint8 or _checksum(entry["header"], array) != entry["checksum"]:
         raise ValueError("a damaged entry")
-    header: dict[str, Any] = entry["header"]
+    header: dict[str, Any] = json.loads(entry["header"])
     return header, np.asarray(array)
 
 
 def _write(path: Path, header: Mapping[str, Any], array: npt.NDArray[np.uint8]) -> None:
     array = np.ascontiguousarray(array)
-    entry = json.dumps({"header": dict(header), "checksum": _checksum(array)}).encode()
+    words = json.dumps(dict(header))
+    entry = json.dumps({"header": words, "checksum": _checksum(words, array)}).encode()
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=_UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -133,9 +134,9 @@ def _write(path: Path, header: Mapping[str, Any], array: npt.NDArray[np.uint8]) 
         raise
 
 
-def _checksum(array: npt.NDArray[np.uint8]) -> int:
+def _checksum(words: str, array: npt.NDArray[np.uint8]) -> int:
     flat = array.reshape(-1)
-    checksum = 0
+    checksum = zlib.crc32(words.encode())
     for start in range(0, flat.size, _BLOCK):
         checksum = zlib.crc32(flat[start : start + _BLOCK].data, checksum)
     return checksum

@@ -135,10 +135,27 @@ def _order(names: Names) -> tuple[tuple[tuple[int, int, str], ...], ...]:
     return tuple(natural_key(name) for name in names)
 
 
+def readable(name: str) -> str:
+    """A name as it is to be read: what is no UTF-8 (of archives packed on Windows, say) is tried as GBK.
+
+    >>> readable("cat"), readable(os.fsdecode("狗".encode("gbk")))
+    ('cat', '狗')
+    """
+    try:
+        name.encode()
+        return name
+    except UnicodeEncodeError:
+        raw = os.fsencode(name)
+    try:
+        return raw.decode("gb18030")
+    except UnicodeDecodeError:
+        return raw.decode("utf-8", "replace")
+
+
 def written(paths: Iterable[Names]) -> list[str]:
     """Paths as messages write them.
 
     >>> written([("train", "cat", "1.jpg")])
     ['train/cat/1.jpg']
     """
-    return ["/".join(names) for names in paths]
+    return ["/".join(map(readable, names)) for names in paths]

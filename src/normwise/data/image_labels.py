@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from normwise.data.image_files import Contents, Names, written
+from normwise.data.image_files import Contents, Names, readable, written
 from normwise.data.image_layout import Layout, has_classes, settled, unused
 from normwise.data.image_tree import PARTS, descend, part_of, tree
 from normwise.data.split import TRAIN
@@ -20,7 +20,7 @@ from normwise.data.wording import count, listing
 from normwise.errors import ArgumentError, DataError, explain, unknown_name
 
 _SUFFIXES = (".csv", ".tsv")
-_MOST_BYTES = 2**28
+_MOST_BYTES = 2**26
 _LABELS = ("label", "labels", "class", "classes", "category", "target", "y", "标签", "类别")
 _PARTS = ("split", "part", "set", "subset", "partition", "usage")
 _MISSING = ("", "nan", "na", "n/a", "null")
@@ -105,12 +105,19 @@ def _one_to_one(pairs: list[tuple[str, list[str]]], column: int) -> bool:
 
 def _tables(folder: Path, contents: Contents, depth: int) -> list[_Table]:
     """The tables near the images of which at least half the rows, or naming at least half of the images, fit."""
+    near = [
+        names
+        for names in contents.others
+        if len(names) <= depth
+        and names[-1].lower().endswith(_SUFFIXES)
+        and folder.joinpath(*names).stat().st_size <= _MOST_BYTES
+    ]
+    if not near:
+        return []
     tables = []
     index = _index(contents.images)
-    for names in contents.others:
+    for names in near:
         path = folder.joinpath(*names)
-        if len(names) > depth or path.suffix.lower() not in _SUFFIXES or path.stat().st_size > _MOST_BYTES:
-            continue
         table = _read(path, names, index)
         if table is None:
             continue
@@ -123,14 +130,15 @@ def _tables(folder: Path, contents: Contents, depth: int) -> list[_Table]:
 def _index(images: list[Names]) -> Mapping[str, int]:
     """Positions of images by what a table may call them; −1 where that is ambiguous."""
     index: dict[str, int] = {}
-    for position, names in enumerate(images):
+    readably = [tuple(map(readable, names)) for names in images]
+    for position, names in enumerate(readably):
         stem = PurePosixPath(names[-1]).stem
         # Every tail of the path, because a table may have been written one folder further up or down.
         tails = ["/".join(names[start:]) for start in range(len(names))]
         bare = ["/".join((*names[start:-1], stem)) for start in range(len(names))]
         for word in dict.fromkeys((*tails, *bare)):
             index[word] = -1 if word in index else position
-    for position, names in enumerate(images):
+    for position, names in enumerate(readably):
         index["/".join(names)] = position
     return index
 

@@ -29,20 +29,20 @@ class Layout:
         target: N labels.
         fixed: (N,) as `Dealing.fixed`, or None.
         notes: what was understood and ignored.
+        warnings: images that were ignored and perhaps should not be.
     """
 
     images: list[Names]
     target: Target
     fixed: npt.NDArray[np.int8] | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def has_classes(top: Tree) -> bool:
     """Whether sub-folders can be read as classes, or as parts with classes in them."""
-    parts = {part_of(name) for name in top.below}
-    if TRAIN in parts and len(parts) > 1 and (None not in parts or _train_has_classes(top)):
-        return _train_has_classes(top)
-    return len(top.below) > 1
+    parts = [part_of(name) for name in top.below]
+    return _are_parts(top) or (len(parts) > 1 and (None in parts or TRAIN not in parts))
 
 
 def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
@@ -56,10 +56,12 @@ def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
     """
     top = descend(tree(contents.images))
     notes = [f"read from the folder {'/'.join(top.start)!r}, which holds everything"] if top.start else []
-    if _are_parts(folder, top):
-        rows, names, said = _rows_of_parts(folder, top)
+    warnings: list[str] = []
+    if _are_parts(top):
+        rows, names, said, warnings = _rows_of_parts(folder, top)
         notes += said
     else:
+        _check_names(folder, top)
         if len(top.below) < 2:
             raise DataError(_too_few_classes(folder, contents, top))
         names = sorted(top.below, key=natural_key)
@@ -83,6 +85,7 @@ def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
         ),
         fixed=fixed,
         notes=(*notes, *said, *unused(contents, images)),
+        warnings=tuple(warnings),
     )
 
 
@@ -125,24 +128,28 @@ def unused(contents: Contents, images: Iterable[Names]) -> list[str]:
     return notes
 
 
-def _train_has_classes(top: Tree) -> bool:
-    return any(
-        descend(tree(images, images[0][: len(top.start) + 1])).below
-        for name, images in top.below.items()
-        if part_of(name) == TRAIN
-    )
+def _are_parts(top: Tree) -> bool:
+    """Whether the sub-folders are parts: a train folder with classes in it, beside others or flat folders.
+
+    A class can be called train too, beside car and plane; all three then have images themselves, or none.
+    """
+    parts = {name: part_of(name) for name in top.below}
+    train = next((name for name, part in parts.items() if part == TRAIN), None)
+    if len(parts) < 2 or train is None or not _inside(top, train).below:
+        return False
+    others = [name for name, part in parts.items() if part is None]
+    return len(parts) - len(others) > 1 or not any(_inside(top, name).below for name in others)
 
 
-def _are_parts(folder: Path, top: Tree) -> bool:
-    """Whether the sub-folders are parts; a class can be called train too (beside car and plane)."""
+def _inside(top: Tree, name: str) -> Tree:
+    return descend(tree(top.below[name], top.below[name][0][: len(top.start) + 1]))
+
+
+def _check_names(folder: Path, top: Tree) -> None:
+    """Refuse folders that are named like parts, all of them, and have nothing to learn from."""
     parts = [part_of(name) for name in top.below]
-    if len(parts) < 2 or all(part is None for part in parts):
-        return False
-    if TRAIN in parts and len(set(parts) - {None}) > 1 and _train_has_classes(top):
-        return True
-    if None in parts:
-        return False
-    # Only names of parts, and nothing to learn from: classes of these names are not to be guessed at.
+    if len(parts) < 2 or None in parts:
+        return
     must = (
         f"{folder} must hold class folders, or train, validation and test folders with class folders in them"
     )
@@ -152,26 +159,27 @@ def _are_parts(folder: Path, top: Tree) -> bool:
     raise DataError(explain("load", must, f"{listing(sorted(top.below))} and no train folder"))
 
 
-def _rows_of_parts(folder: Path, top: Tree) -> tuple[list[tuple[int, int, Names]], list[str], list[str]]:
-    """Rows of (class, part, image), the classes, and notes."""
+def _rows_of_parts(
+    folder: Path, top: Tree
+) -> tuple[list[tuple[int, int, Names]], list[str], list[str], list[str]]:
+    """Rows of (class, part, image), the classes, notes and warnings."""
     found: dict[int, tuple[str, Tree]] = {}
-    notes = []
+    notes, warnings = [], []
     for name in sorted(top.below, key=natural_key):
-        part, images = part_of(name), top.below[name]
+        part = part_of(name)
         if part is None:
-            notes.append(
-                f"{count(len(images), 'image')} in {name!r} ignored, which is no train, validation or test"
-            )
-            continue
-        if part in found:
+            images = count(len(top.below[name]), "image")
+            warnings.append(f"{images} in {name!r} ignored, which is no train, validation or test")
+        elif part in found:
             got = f"{found[part][0]!r} and {name!r}"
             raise DataError(
                 explain("load", f"{folder} must hold one folder for each part", got, "merge them")
             )
-        found[part] = (name, descend(tree(images, images[0][: len(top.start) + 1])))
+        else:
+            found[part] = (name, _inside(top, name))
     train_name, train = found[TRAIN]
     if len(train.below) < 2:
-        must = f"{folder.joinpath(*train.start)} must hold two class folders or more"
+        must = f"{folder / written([train.start])[0]} must hold two class folders or more"
         raise DataError(explain("load", must, f"{listing(list(train.below))} alone", "add another class"))
     names = sorted(train.below, key=natural_key)
     rows = []
@@ -189,7 +197,7 @@ def _rows_of_parts(folder: Path, top: Tree) -> tuple[list[tuple[int, int, Names]
         rows += [
             (names.index(label), part, image) for label, images in inside.below.items() for image in images
         ]
-    return sorted(rows, key=lambda row: row[:2]), names, notes
+    return sorted(rows, key=lambda row: row[:2]), names, notes, warnings
 
 
 def _not_trained(folder: Path, part: str, train: str, strange: list[str], names: list[str]) -> str:

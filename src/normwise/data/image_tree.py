@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from normwise.data.image_files import Names
+from normwise.data.image_files import Names, readable
 from normwise.data.split import TEST, TRAIN, VALIDATION
 
 PARTS = {
@@ -45,7 +45,7 @@ def tree(images: Sequence[Names], start: Names = ()) -> Tree:
         if len(image) == len(start) + 1:
             direct.append(image)
         else:
-            below.setdefault(unicodedata.normalize("NFC", image[len(start)]), []).append(image)
+            below.setdefault(unicodedata.normalize("NFC", readable(image[len(start)])), []).append(image)
     return Tree(start, direct, below)
 
 

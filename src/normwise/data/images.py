@@ -77,7 +77,7 @@ def load_images(
     if layout is None:
         layout = read_layout(folder, contents, task)
         labels = [layout.target.classes[code] for code in layout.target.values.astype(np.int64)]
-        warnings += other_labels(folder, contents, layout.images, labels)
+        warnings += [*layout.warnings, *other_labels(folder, contents, layout.images, labels)]
 
     def bearable(broken: Broken) -> None:
         _check_broken(folder, broken, layout.images, layout.target)
@@ -119,8 +119,7 @@ def _check_broken(folder: Path, broken: Broken, images: Sequence[Names], target:
         return
     first = next(iter(sorted(broken)))
     if len(broken) == 1:
-        path = folder.joinpath(*images[first])
-        must = f"{path} must be an image that can be read"
+        must = f"{folder / written([images[first]])[0]} must be an image that can be read"
         raise DataError(explain("load", must, broken[first], "repair or remove the file"))
     must = f"at least nine of ten images of {folder}, and {FEWEST_WHOLE} of each class, must be readable"
     got = f"{count(len(broken), 'broken file')} of {len(images):,}: {_reasons(broken, images)}"
