@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from normwise.report import build, to_html
+from normwise.report.svg import escape
 from normwise.results import (
     ActivationPercentiles,
     Comparison,
@@ -84,6 +85,79 @@ def test_the_page_is_small(text: str) -> None:
     assert len(text.encode()) < 1_000_000
 
 
+def test_the_first_screen_carries_the_answer(text: str, comparison: Comparison) -> None:
+    first = text[text.index('<div class="first') : text.index("<nav")]
+    for answer in build(comparison).answers:
+        assert escape(answer.sentence) in first
+    assert first.count('class="score"') == first.count('class="minis"') == 2
+    assert first.count("nn.BatchNorm1d(64)") == 4
+    assert first.count("keras.layers.BatchNormalization") == 2
+
+
+def test_tabs_need_no_script_and_reach_every_pane(text: str, page: Page) -> None:
+    labels = {value for name, value in page.attributes if name == "for"}
+    assert labels == {"tab-s1", "tab-s2", "code-s1-1", "code-s1-2", "code-s2-1", "code-s2-2"}
+    assert labels <= set(page.ids)
+    assert text.count('name="setting"') == 2
+    # Hidden on a screen only: print and readers without the sheet get all answers in turn.
+    sheet = text[text.index("<style>") : text.index("</style>")]
+    assert sheet.index("@media screen {", sheet.index("One answer at a time")) < sheet.index(
+        "#tab-s2:not(:checked)"
+    )
+
+
+def test_one_setting_has_no_tabs(comparison: Comparison) -> None:
+    text = to_html(replace(comparison, settings=comparison.settings[:1]))
+    assert 'name="setting"' not in text
+    assert "#tab-" not in text
+
+
+def test_why_is_folded_and_opens_in_print(text: str) -> None:
+    section = text[text.index('id="why"') :]
+    assert section[: section.index("<summary>")].count('<details class="folded">') == 1
+    assert "details.folded::details-content" in text
+
+
+def test_more_than_two_notices_fold(make: Callable[..., Comparison]) -> None:
+    base = make()
+    data = replace(base.data, warnings=("one column gives it away", "another one too"))
+    text = to_html(make(partial=True, planned=99, shed=("layer went",), data=data))
+    shown, folded = text[: text.index("<main>") + 4000].split('<details class="folded">', 1)
+    assert "One column gives it away." in shown
+    assert "Another one too." in shown
+    assert "Partial, Left out for the budget: 2 more" in folded
+
+
+def test_a_first_look_carries_no_verdict(comparison: Comparison) -> None:
+    seen = tuple(
+        replace(
+            setting,
+            claims=tuple(replace(c, verdict="exploratory", strength="", reason="") for c in setting.claims),
+            target_reason="",
+        )
+        for setting in comparison.settings
+    )
+    text = to_html(replace(comparison, settings=seen, exploratory=True, references=(), question="Which?"))
+    told = text[text.index("<body>") : text.index('id="errata"')]
+    told = re.sub(r"higher is better", "", told)
+    assert "~" in told
+    assert "seen in 5 seeds" in told
+    verdicts = r">\s*(yes|no|undecided|no difference)\s*<|leaning|\bbetter\b|\bworse\b|recommended<"
+    assert not re.search(verdicts, told.lower())
+
+
+def test_a_command_breaks_between_its_words_only(text: str) -> None:
+    assert "<span>normwise</span> <span>compare</span> <span>digits</span>" in text
+
+
+def test_ten_variants_in_two_settings_stay_small(
+    comparison: Comparison, setting_of: Callable[..., Setting]
+) -> None:
+    names = ("none", "batch", "layer", "group", "weight", "rms", "instance", "a", "b", "c")
+    settings = tuple(setting_of(name, names, seeds=10) for name in ("mlp", "cnn"))
+    assert len(to_html(replace(comparison, settings=settings)).encode()) < 2_000_000
+
+
 def test_every_claim_has_its_sentence(text: str, comparison: Comparison) -> None:
     # A flag is marked up so that it does not break; the words around it are the sentence.
     plain = text.replace('<code class="flag">', "").replace("</code>", "").replace("&#39;", "'")
@@ -126,6 +200,7 @@ def _emptied(setting: Setting) -> Setting:
     nothing = Estimate(None, NOTHING, 0, "")
     changes: dict[str, Any] = {
         "fastest_lr": None,
+        "cost": None,
         "scan": (LearningRatePoint(0.1, (None, None), None, 2, 2, NOTHING),),
         "validation_curve": curve,
         "train_loss_curve": curve,
@@ -160,7 +235,9 @@ def _emptied(setting: Setting) -> Setting:
         replace(c, effect=nothing, verdict="not measured", baseline_value=None, variant_value=None, reason="")
         for c in setting.claims
     )
-    return replace(setting, variants=variants, claims=claims, target=None, target_reason="")
+    return replace(
+        setting, variants=variants, claims=claims, target=None, target_reason="", recommendation=None
+    )
 
 
 def test_nothing_measured_is_a_report_too(comparison: Comparison) -> None:
@@ -192,4 +269,6 @@ def test_small_comparisons_render(
 
 
 def test_no_setting_at_all_renders(comparison: Comparison) -> None:
-    assert Page(to_html(replace(comparison, settings=(), probe=None))).open == []
+    text = to_html(replace(comparison, settings=(), probe=None, references=(), more_seeds=None, partial=True))
+    assert Page(text).open == []
+    assert "planned trials are in" in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from normwise._optional import require
@@ -42,7 +44,8 @@ def to_png(comparison: Comparison) -> bytes:
     matplotlib = require("matplotlib", extra="compare", who="the picture of the report")
     figures = require("matplotlib.figure", extra="compare", who="the picture of the report")
     document = build(named_drawably(comparison))
-    with matplotlib.rc_context({**_INKS.style(), "font.family": families(), "figure.dpi": _DPI}):
+    style = {**_INKS.style(), "font.family": families(), "figure.dpi": _DPI}
+    with matplotlib.rc_context(style), _silent_fonts():
         sheet = _Sheet(figures.Figure(figsize=(_WIDTH / 72, _HEIGHT / 72), dpi=_DPI, facecolor=_INKS.card))
         _draw(sheet, document)
         stream = io.BytesIO()
@@ -50,12 +53,23 @@ def to_png(comparison: Comparison) -> bytes:
     return stream.getvalue()
 
 
+@contextmanager
+def _silent_fonts() -> Iterator[None]:
+    """Keep from the user that a family with Chinese signs has no bold face; it is drawn in its regular one."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 class _Sheet:
     """A figure addressed in pixels from its upper left corner."""
 
     def __init__(self, figure: Any) -> None:
         self.figure = figure
-        self._renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
 
     def text(self, x: float, y: float, content: str, size: float, **options: Any) -> Any:
         """Write one line whose top is at y."""
@@ -100,7 +114,10 @@ class _Sheet:
                 current = current[cut:]
         lines.append(current)
         if len(lines) > most:
-            lines = [*lines[: most - 1], f"{lines[most - 1].rstrip()} …"]
+            last = lines[most - 1].rstrip()
+            while last and self.width(f"{last} …", size, **options) > width:
+                last = last[:-1].rstrip()
+            lines = [*lines[: most - 1], f"{last} …"]
         return lines
 
     def width(self, content: str, size: float, **options: Any) -> float:
@@ -140,7 +157,7 @@ def _pixels(figure: Any) -> Any:
 
 
 def _draw(sheet: _Sheet, document: Document) -> None:
-    sheet.text(_EDGE, 26, document.title, 13, color=_ACCENT, weight="bold")
+    sheet.lines(_EDGE, 26, document.title, 13, _WIDTH - 2 * _EDGE, most=1, color=_ACCENT, weight="bold")
     sheet.lines(_EDGE, 47, document.data_line, 12, _WIDTH - 2 * _EDGE, most=1, color=_INKS.muted)
     y = 74.0
     for notice in document.notices[:2]:

@@ -120,6 +120,7 @@ _LOG: Scale = "log"
 _LINEAR: Scale = "linear"
 _PENALTIES = {"l1": "L1", "l2": "L2", "weight_decay": "weight decay"}
 _SIGNS = {"l1": 1, "l2": 2, "weight_decay": 3, "dropout": 4}
+_MORE_SIGNS = (5, 6, 7, 0)
 
 
 def penalties(setting: Setting, data: DataSummary, anchor: str) -> Figure | None:
@@ -131,16 +132,19 @@ def penalties(setting: Setting, data: DataSummary, anchor: str) -> Figure | None
     curves = _strengths(setting)
     if not any(len(points) > 1 for points in curves.values()):
         return None
+    signs = _signs(curves)
     strengths = {key: points for key, points in curves.items() if key[0] != "dropout"}
     rates = {key: points for key, points in curves.items() if key[0] == "dropout"}
     panels = []
     for found, label, scale in ((strengths, "strength λ", _LOG), (rates, "dropout rate", _LINEAR)):
         if found:
-            panels += [_over_strength(part, found, label, scale, setting, data) for part in ("test", "train")]
+            panels += [
+                _over_strength(part, found, signs, label, scale, setting, data) for part in ("test", "train")
+            ]
     sparse = tuple(
         Series(
             _curve_name(*key),
-            _SIGNS[key[0]],
+            signs[key],
             "line",
             tuple(x for x, _ in points),
             tuple(None if v.sparsity is None else 100 * v.sparsity for _, v in points),
@@ -148,7 +152,7 @@ def penalties(setting: Setting, data: DataSummary, anchor: str) -> Figure | None
         for key, points in strengths.items()
     )
     if any(finite(entry.y) for entry in sparse):
-        zeros = Panel("weights at zero", "strength λ", "weights at exactly zero (%)", sparse, x_scale="log")
+        zeros = Panel("Weights at zero", "strength λ", "weights at exactly zero (%)", sparse, x_scale="log")
         panels.insert(2, zeros)
     return Figure(
         id=f"{anchor}-penalties",
@@ -157,7 +161,7 @@ def penalties(setting: Setting, data: DataSummary, anchor: str) -> Figure | None
         "over fresh seeds and the band of the middle half, each at its own tuned learning rate; the dotted line is "
         f"{full_name(setting.baseline)}.",
         panels=tuple(panels),
-        legend=tuple(LegendEntry(_curve_name(*key), _SIGNS[key[0]]) for key in curves),
+        legend=tuple(LegendEntry(_curve_name(*key), signs[key]) for key in curves),
         note="A penalty overfits less where train and test come together; it costs too much where both fall.",
     )
 
@@ -175,7 +179,21 @@ def _strengths(setting: Setting) -> Curves:
             kind, size = next(iter(active.items()))
             if kind in _SIGNS:
                 found.setdefault((kind, variant.norm), []).append((size, variant))
-    return {key: sorted(points, key=lambda point: point[0]) for key, points in found.items()}
+    return {
+        key: sorted(points, key=lambda point: point[0])
+        for key, points in found.items()
+        # One strength beside another normalization is no curve.
+        if len(points) > 1 or key[1] in ("", "none")
+    }
+
+
+def _signs(curves: Curves) -> dict[tuple[str, str], int]:
+    """Give each penalty its sign; those beside a normalization get others."""
+    beside = [key for key in curves if key[1] not in ("", "none")]
+    return {
+        key: _MORE_SIGNS[beside.index(key) % len(_MORE_SIGNS)] if key in beside else _SIGNS[key[0]]
+        for key in curves
+    }
 
 
 def _curve_name(kind: str, norm: str) -> str:
@@ -186,6 +204,7 @@ def _curve_name(kind: str, norm: str) -> str:
 def _over_strength(
     part: str,
     curves: Curves,
+    signs: dict[tuple[str, str], int],
     label: str,
     scale: Scale,
     setting: Setting,
@@ -198,7 +217,7 @@ def _over_strength(
         series.append(
             Series(
                 _curve_name(*key),
-                _SIGNS[key[0]],
+                signs[key],
                 "line",
                 tuple(size for size, _ in points),
                 tuple(median(values) for values in ends),

@@ -52,12 +52,14 @@ _KNOWN = {"none": 0, "batch": 1, "layer": 2, "group": 3, "instance": 4, "weight"
 
 
 def shown(setting: Setting) -> tuple[VariantResult, ...]:
-    """Return the variants that figures show: the baseline and the largest effects, in their order."""
+    """Return the variants that figures show: baseline, recommended one and largest effects, in their order."""
     if len(setting.variants) <= CURVES:
         return setting.variants
 
+    advised = "" if setting.recommendation is None else setting.recommendation.variant
+
     def weight(variant: VariantResult) -> float:
-        if variant.name == setting.baseline:
+        if variant.name in (setting.baseline, advised):
             return math.inf
         sizes = [
             abs(claim.effect.value) / (claim.smallest_detectable or 1)

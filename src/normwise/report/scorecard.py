@@ -15,7 +15,7 @@ _KEY = "✓ yes  ✗ no  ? undecided  = no difference  – not measured"
 
 
 def scorecard(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Scorecard:
-    """Return the claims of a setting at a glance.
+    """Return the claims of a setting at a glance, the recommended variant first; no rows without any claim.
 
     Args:
         setting: the setting.
@@ -24,11 +24,13 @@ def scorecard(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> 
     """
     found = {(claim.claim, claim.variant): claim for claim in setting.claims}
     names = [variant.name for variant in setting.variants if variant.name != setting.baseline]
+    seen = any(claim.verdict == "exploratory" for claim in setting.claims)
+    recommended = None if seen or setting.recommendation is None else setting.recommendation.variant
+    # Where there are many rows, the one that the answer is about must not be out of sight.
+    names.sort(key=lambda name: name != recommended)
     kept = {
         name: phrase for name, phrase in PHRASES.items() if any((name, variant) in found for variant in names)
     }
-    seen = any(claim.verdict == "exploratory" for claim in setting.claims)
-    recommended = None if seen or setting.recommendation is None else setting.recommendation.variant
     rows = tuple(
         ScoreRow(
             name,
@@ -38,6 +40,7 @@ def scorecard(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> 
             tuple(_cell(found.get((claim, name)), setting, data) for claim in kept),
         )
         for name in names
+        if kept
     )
     columns = tuple(
         _column(phrase, [found[name, v] for v in names if (name, v) in found], setting, data, seen)
@@ -62,7 +65,7 @@ def _column(
     phrase: Phrase, claims: list[Claim], setting: Setting, data: DataSummary, seen: bool
 ) -> ScoreColumn:
     unit = next((claim.effect.unit for claim in claims if claim.effect.unit), "")
-    question = phrase.question.format(t=target_words(setting, data))
+    question = "" if seen else phrase.question.format(t=target_words(setting, data))
     # A ratio's sign stands behind every number; a target's own unit is said on the axes.
     shown = "" if unit in ("x", "target") or unit.startswith("units of ") else unit
     return ScoreColumn(phrase.neutral if seen else phrase.label, phrase.column, shown, question)
