@@ -94,8 +94,8 @@ def test_parts_stay_as_they_were_dealt(
     assert _fixed(data) == [0, 12, 6, 8]
     assert data.class_counts == (13, 13)
     assert data.notes == (
-        "read from the folder 'data', which holds everything",
         "every split has the parts of the folder: train (12 images), validation (6 images), test (8 images)",
+        "read from the folder 'data', which holds everything",
     )
     split = data.split(0)
     assert [len(part.inputs) for part in (split.train, split.validation, split.test)] == [12, 6, 8]

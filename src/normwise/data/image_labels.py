@@ -232,7 +232,6 @@ def _layout(
     parts = np.array([dealt.get(image, TRAIN) for image in order], dtype=np.int8)
     if parts_column is None:
         parts = _by_folder(images, level)
-    fixed, said = settled(parts)
     rest = Contents(
         contents.images,
         contents.unread,
@@ -243,8 +242,8 @@ def _layout(
     return Layout(
         images=images,
         target=_target(table.columns[column], [labels[image] for image in order], task),
-        fixed=fixed,
-        notes=(*notes, *said, *unused(rest, images)),
+        fixed=settled(parts),
+        notes=(*notes, *unused(rest, images)),
     )
 
 

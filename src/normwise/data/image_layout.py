@@ -71,9 +71,8 @@ def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
             for code, name in enumerate(names)
             for image in top.below[name]
         ]
-        notes += _nested(top) if not inner else []
+        notes += _nested([top]) if not inner else []
     codes, parts, images = zip(*rows, strict=True)
-    fixed, said = settled(np.array(parts, dtype=np.int8))
     return Layout(
         images=list(images),
         target=labelled(
@@ -83,27 +82,36 @@ def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
             f"the {len(names)} sub-folders are the classes",
             task,
         ),
-        fixed=fixed,
-        notes=(*notes, *said, *unused(contents, images)),
+        fixed=settled(np.array(parts, dtype=np.int8)),
+        notes=(*notes, *unused(contents, images)),
         warnings=tuple(warnings),
     )
 
 
-def settled(parts: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8] | None, list[str]]:
-    """`Dealing.fixed` of rows in parts that are laid down, and what to say of it.
+def settled(parts: npt.NDArray[np.int8]) -> npt.NDArray[np.int8] | None:
+    """`Dealing.fixed` of rows in parts that are laid down; None if all of them train.
 
     A validation or test part that is missing is dealt from the training rows, which are free then.
     """
-    sizes = np.bincount(parts, minlength=3)
-    if sizes[VALIDATION] == sizes[TEST] == 0:
-        return None, []
-    words = {"train": sizes[TRAIN], "validation": sizes[VALIDATION], "test": sizes[TEST]}
-    given = [f"{name} ({count(int(size), 'image')})" for name, size in words.items() if size]
-    note = f"every split has the parts of the folder: {', '.join(given)}"
-    if missing := [name for name, size in words.items() if not size]:
-        note += f"; {missing[0]} is dealt from train"
-        parts = np.where(parts == TRAIN, FREE, parts).astype(np.int8)
-    return parts, [note]
+    missing = {VALIDATION, TEST} - set(parts.tolist())
+    if len(missing) == 2:
+        return None
+    return np.where(parts == TRAIN, FREE, parts).astype(np.int8) if missing else parts
+
+
+def part_words(fixed: npt.NDArray[np.int8] | None) -> list[str]:
+    """What to say of parts that are laid down."""
+    if fixed is None:
+        return []
+    train = int(np.isin(fixed, (FREE, TRAIN)).sum())
+    sizes = {
+        "train": train,
+        "validation": int((fixed == VALIDATION).sum()),
+        "test": int((fixed == TEST).sum()),
+    }
+    given = ", ".join(f"{name} ({count(size, 'image')})" for name, size in sizes.items() if size)
+    missing = [f"; {name} is dealt from train" for name, size in sizes.items() if not size]
+    return [f"every split has the parts of the folder: {given}{''.join(missing)}"]
 
 
 def unused(contents: Contents, images: Iterable[Names]) -> list[str]:
@@ -182,7 +190,7 @@ def _rows_of_parts(
         must = f"{folder / written([train.start])[0]} must hold two class folders or more"
         raise DataError(explain("load", must, f"{listing(list(train.below))} alone", "add another class"))
     names = sorted(train.below, key=natural_key)
-    rows = []
+    rows, read = [], []
     for part in sorted(found):
         name, inside = found[part]
         strange = [other for other in inside.below if other not in train.below]
@@ -193,11 +201,11 @@ def _rows_of_parts(
             continue
         if strange:
             raise DataError(_not_trained(folder, name, train_name, strange, names))
-        notes += _nested(inside)
+        read.append(inside)
         rows += [
             (names.index(label), part, image) for label, images in inside.below.items() for image in images
         ]
-    return sorted(rows, key=lambda row: row[:2]), names, notes, warnings
+    return sorted(rows, key=lambda row: row[:2]), names, notes + _nested(read), warnings
 
 
 def _not_trained(folder: Path, part: str, train: str, strange: list[str], names: list[str]) -> str:
@@ -217,13 +225,13 @@ def _parts_inside(top: Tree) -> bool:
     return True
 
 
-def _nested(top: Tree) -> list[str]:
-    level = len(top.start) + 1
+def _nested(trees: Iterable[Tree]) -> list[str]:
     deeper = {
-        image[: level + 1]: None
+        image[: len(top.start) + 2]: None
+        for top in trees
         for images in top.below.values()
         for image in images
-        if len(image) > level + 1
+        if len(image) > len(top.start) + 2
     }
     if not deeper:
         return []

@@ -15,7 +15,7 @@ from normwise.data.dataset import Dataset, assemble
 from normwise.data.image_decode import Broken, Progress, decode
 from normwise.data.image_files import Contents, Names, look, written
 from normwise.data.image_labels import other_labels, read_labels
-from normwise.data.image_layout import read_layout
+from normwise.data.image_layout import part_words, read_layout
 from normwise.data.image_twins import group_indices, twin_words
 from normwise.data.split import TEST, VALIDATION
 from normwise.data.task import Target, Task
@@ -96,7 +96,7 @@ def load_images(
         kind="image",
         contents=ImageContents(pictures.pixels),
         target=decided,
-        notes=(*layout.notes, *pictures.notes, *notes),
+        notes=(*part_words(fixed), *layout.notes, *pictures.notes, *notes),
         warnings=(
             *doubts,
             *_left_out(pictures.broken, layout.images),
