@@ -109,7 +109,7 @@ def test_dates_become_days_and_cycles_as_their_range_allows() -> None:
     weekday = contents.numeric[:, contents.names.index("weeks (weekday, sine)")]
     np.testing.assert_allclose(weekday[7:14], weekday[:7], atol=1e-12)
     assert notes == (
-        "read as dates, in days since 1970-01-01: 'years' (month and weekday and hour beside it), "
+        "read as dates, in days since 1970-01-01: 'years' (month, weekday, hour beside it), "
         "'weeks' (weekday beside it), 'days'",
     )
 
@@ -118,8 +118,10 @@ def test_of_the_time_column_only_cycles_are_inputs() -> None:
     weeks = [datetime.date(2024, 1, 1) + datetime.timedelta(days=index) for index in range(20)]
     contents, notes = _contents(time="when", when=weeks, step=list(range(20)))
     assert contents.names == ("when (weekday, sine)", "when (weekday, cosine)", "step")
-    assert notes == ()
-    assert _contents(time="step", when=weeks, step=list(range(20)))[0].names[0] == "when"
+    assert notes == ("inputs taken from the column that orders the rows: 'when' (weekday)",)
+    contents, notes = _contents(time="step", when=weeks, step=list(range(20)))
+    assert "step" not in contents.names
+    assert notes[0] == "inputs taken from the column that orders the rows: 'step' (none)"
 
 
 def test_whole_numbers_that_are_dates_by_name_and_value() -> None:

@@ -100,7 +100,7 @@ def test_missing_only_outside_training_has_no_indicator() -> None:
     filled = np.array([1, 2, 3, 4, 5, 7.0])
     assert prepared.train.shape == (6, 1)
     assert prepared.validation[0, 0].item() == pytest.approx((3.5 - filled.mean()) / filled.std(), rel=1e-5)
-    assert "0 indicator columns added" in prepared.notes[0]
+    assert prepared.notes[0].endswith("in 1 column: 'c0 (1)'")
 
 
 def test_constant_columns_are_dropped_and_named() -> None:

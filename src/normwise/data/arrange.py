@@ -120,9 +120,7 @@ def _said_of_time(time: Key, fixed: npt.NDArray[np.int8] | None, warnings: list[
                 f"by {time.name!r} the test rows begin before the last training row: "
                 f"they are no forecast of what comes after it"
             )
-    return [
-        f"split by {time.name!r}: {parts}; every seed has the same split, and the time itself is no input"
-    ]
+    return [f"split by {time.name!r}: {parts}; every seed has the same split"]
 
 
 def _grouped(group: Key, twins: Twins, fixed: npt.NDArray[np.int8] | None, notes: list[str]) -> _Ints:

@@ -147,10 +147,12 @@ def _expanded(series: polars.Series, values: _Floats, is_time: bool, remarks: Re
     if days is not None:
         found = turns(days)
         if not is_time:
-            remarks.add("date", name, " and ".join(found) + " beside it" if found else "")
+            remarks.add("date", name, ", ".join(found) + " beside it" if found else "")
             return {name: days, **_circles(name, found)}
+        remarks.add("time", name, ", ".join(found) or "none")
         return _circles(name, found)
     if is_time:
+        remarks.add("time", name, "none")
         return {}
     if series.dtype == pl.Time:
         remarks.add("clock", name)

@@ -80,7 +80,7 @@ def kind_of_numbers(name: str, values: npt.NDArray[np.float64]) -> tuple[str, st
     if len(known) == len(values) and np.all(np.diff(values) == 1):
         return "counter", ""
     distinct = len(np.unique(known))
-    if distinct >= max(0.99 * len(known), 10):
+    if distinct >= max(NEARLY * len(known), 10):
         return "identifier", "whole numbers, all different" if distinct == len(
             known
         ) else "nearly all different"

@@ -77,6 +77,12 @@ def _read(words: polars.Series, comma: bool) -> Numerals | None:
         if not present.str.contains(pattern).all():
             continue
         found = list(signs)
+        if (
+            decimal is None
+            and present.str.contains(",", literal=True).any()
+            and present.str.contains(r"\.").any()
+        ):
+            continue
         grouped = present.str.contains(rf"\d[{groups}]\d").any()
         plain = core.str.replace_all(rf"[{groups}]", "") if grouped else core
         if grouped:

@@ -147,10 +147,10 @@ def _add_numeric(
     if imputed.any():
         numbers = sum(gap.sum(axis=0) for gap in missing)
         names = [f"{table.names[i]} ({numbers[i]:,})" for i in np.flatnonzero(imputed)]
+        added = int(indicator.sum())
         notes.append(
-            f"missing numbers replaced by the training median in "
-            f"{count(len(names), 'column')}: {listing(names)}; "
-            f"{count(int(indicator.sum()), 'indicator column')} added"
+            f"missing numbers replaced by the training median in {count(len(names), 'column')}: {listing(names)}"
+            + (f"; {count(added, 'indicator column')} added" if added else "")
         )
     if not constant.all():
         notes.append("numbers standardised by the training mean and standard deviation of each column")

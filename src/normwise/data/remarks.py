@@ -9,6 +9,7 @@ MOST_NAMED = 5
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
+        "time": "inputs taken from the column that orders the rows",
         "identifier": "dropped as identifiers",
         "repeating": "dropped as identifiers that repeat (`group` would keep their rows together)",
         "counter": "dropped, as they only count the rows",
