@@ -42,10 +42,6 @@ def wrong_column(here: Path) -> list[str]:
     return [table(here / "data.csv", good_rows()), "--target", "kinds"]
 
 
-def lonely_class(here: Path) -> list[str]:
-    return [table(here / "data.csv", [*good_rows(), "1.0,2,c"]), "--target", "kind"]
-
-
 def infinite_value(here: Path) -> list[str]:
     return [table(here / "data.csv", [*good_rows(), "inf,2,a"]), "--target", "kind"]
 
@@ -112,7 +108,6 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "no such file": (typed("./data.csv", "--target", "kind"), ["./data.csv must exist"]),
     "unknown column": (wrong_column, ["'kinds'", "Did you mean 'kind'", "height, kind, weight"]),
     "no target": (no_target, ["height", "weight", "kind", "normwise compare data.csv --target"]),
-    "class of one": (lonely_class, ["every class must have at least 2 rows", "'c'"]),
     "infinity in a column": (infinite_value, ["height", "finite", "row 41"]),
     "infinity in the target": (infinite_target, ["'weight' must be finite", "inf in row 41"]),
     "NaN in an array": (nan_in_array, ["data.npz", "finite", "NaN", "row 4"]),

@@ -175,7 +175,7 @@ def test_an_interrupt_is_exit_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(normwise.cli.answer, "run", interrupted)
+    monkeypatch.setattr(normwise.cli.answer, "carry_out", interrupted)
     answer = cli(*WINE)
     assert answer.code == 130
     assert "the same command goes on from there" in answer.message

@@ -43,7 +43,7 @@ def test_a_finished_run_is_reported_again(cli: Cli, tmp_path: Path) -> None:
     ("files", "words"),
     [
         ({}, "which holds no run.json"),
-        ({"run.json": "{}"}, "a run must be finished to be reported"),
+        ({"run.json": "{}"}, "run.json must be one of normwise"),
         ({"run.json": "{}", "comparison.json": "{}"}, "Comparison"),
         ({"run.json": "{}", "comparison.json": "no json"}, "Comparison"),
     ],

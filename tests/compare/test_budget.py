@@ -98,7 +98,7 @@ def test_a_study_of_initializations_keeps_them(fitted: Narrow) -> None:
 
 
 def test_epochs_become_steps_when_they_are_too_many(fitted: Narrow) -> None:
-    left = fitted(6.0, strict=True, epochs=1000)
+    left = fitted(10.0, strict=True, epochs=1000)
     assert left.prepared.spec.epochs is None
     assert left.prepared.spec.steps is not None
     assert left.fits

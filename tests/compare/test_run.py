@@ -16,13 +16,15 @@ import pytest
 import torch
 
 import normwise.compare.cost
+import normwise.compare.planned
 import normwise.compare.run
 import normwise.compare.splits
 import normwise.compare.summary
 import normwise.compare.tasks
 import normwise.compare.trial
+from normwise.compare.budget import Fitted
 from normwise.compare.executors import Done, Task
-from normwise.compare.run import run
+from normwise.compare.run import InterruptedRunError, run
 from normwise.compare.spec import Spec, make_spec
 from normwise.compare.variant import product
 from normwise.results import Comparison, dumps, loads
@@ -94,6 +96,7 @@ def untimed(value: Any) -> Any:
     if isinstance(value, Comparison):
         value = json.loads(dumps(value))
         del value["reproduction"]
+        del value["more_seeds"]  # a command with the directory in it
         for setting in value["settings"]:
             setting["claims"] = [claim for claim in setting["claims"] if claim["claim"] != "cost"]
     if isinstance(value, dict):
@@ -184,6 +187,72 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_ends_in_the_same_number
     assert lines(tmp_path / "run")[:5] == before
     assert len(lines(tmp_path / "run")) == len(lines(finished[0]))
     assert untimed(comparison) == untimed(finished[1])
+
+
+def test_an_interrupted_run_answers_with_what_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Dropping):
+        left = 0
+
+    monkeypatch.setattr(normwise.compare.run, "Processes", Late)
+
+    def broken_off(after: int) -> Comparison | None:
+        Late.left = after
+        with pytest.raises(InterruptedRunError) as caught:
+            run(question(), out=tmp_path / f"after {after}")
+        return caught.value.comparison
+
+    # Two variants at two learning rates: a seed of the scan is four trials.
+    assert broken_off(3) is None
+    assert not (tmp_path / "after 3" / "comparison.json").exists()
+
+    scanned = broken_off(7)
+    assert scanned is not None
+    assert scanned.partial
+    (setting,) = scanned.settings
+    assert len(setting.scan_seeds) == 1  # the second one was not whole
+    assert {claim.verdict for claim in setting.claims if claim.claim == "generalizes"} == {"not measured"}
+
+    some = broken_off(16)
+    assert some is not None
+    assert some.partial
+    assert (some.finished, some.finished < some.planned) == (16, True)
+    tested = [final.test is not None for final in some.settings[0].variants[0].final]
+    assert any(tested)
+    assert not all(tested)
+    assert {claim.verdict for claim in some.settings[0].claims if claim.claim == "cost"} == {"not measured"}
+    kept = loads((tmp_path / "after 16" / "comparison.json").read_bytes(), Comparison)
+    assert kept == some
+
+
+def test_a_run_keeps_what_it_left_out_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(
+        {
+            "data": "wine",
+            "lrs": (0.1,),
+            "steps": 3,
+            "seeds": 1,
+            "scan_seeds": 1,
+            "probe": False,
+            "references": False,
+        }
+    )
+    tight = run(spec, out=tmp_path / "run", budget=4.2)
+    assert tight.shed
+    names = [variant.name for variant in tight.settings[0].variants]
+    before = lines(tmp_path / "run")
+    # A machine that is ten times as fast all at once would shed less.
+    monkeypatch.setattr(normwise.compare.planned, "fit", lambda p, t, b, **_: Fitted(p, 1.0, (), b))
+    again = run(spec, out=tmp_path / "run", budget=4.2)
+    assert [variant.name for variant in again.settings[0].variants] == names
+    assert again.shed == tight.shed
+    assert lines(tmp_path / "run") == before
+    more = run(spec, out=tmp_path / "run", budget=None)  # another budget sheds anew, and keeps what is there
+    assert len(more.settings[0].variants) > len(names)
+    assert lines(tmp_path / "run")[: len(before)] == before
 
 
 def test_more_seeds_extend_a_finished_run_and_fewer_read_a_part_of_it(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from normwise.errors import ArgumentError, UnknownNameError
         ({"seeds": 0}, ["seeds"]),
         ({"optimizers": ("sdg",)}, ["--optimizer", "'sdg'", "'sgd'"]),
         ({"initializations": ({"scheme": "he", "scale": -1.0},)}, ["--init", "greater than 0"]),
-        ({"networks": ({"kind": "rnn"},)}, ["--network", "'mlp' or 'cnn'"]),
+        ({"networks": ({"kind": "rnn"},)}, ["--network", "'mlp', 'cnn' or 'model'"]),
         ({"depths": (100_000,)}, ["--depth", "512"]),
         ({"networks": ({"kind": "mlp", "depth": 3},)}, ["`networks` has no field 'depth'"]),
         ({"networks": ({"kind": "mlp", "widths": (0,)},)}, ["--width", "1 to 16,384"]),

@@ -73,7 +73,8 @@ def _carried_out(planned: Planned, log: Console, *, as_json: bool) -> Comparison
     except InterruptedRunError as interrupted:
         if interrupted.comparison is None:
             log.print(
-                "Interrupted before there was anything to report. Finished trials are kept: the same command goes on."
+                "Interrupted before there was anything to report. Finished trials are kept: the same command goes on "
+                "from there."
             )
         else:
             _show(interrupted.comparison, log, as_json=as_json)

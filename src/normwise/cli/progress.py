@@ -22,7 +22,7 @@ class Bar:
             TextColumn("{task.description:<20}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("trials"),
+            TextColumn("tasks"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -42,7 +42,7 @@ class Bar:
         """A phase begins; `expected` may be a guess until the scan is read."""
         self._bar.update(self._task, description=name, completed=done, total=expected)
         if not self._console.is_terminal:
-            self._console.print(f"{name}: {done} of about {expected} trials done", highlight=False)
+            self._console.print(f"{name}: {done} of about {expected} tasks done", highlight=False)
 
     def advance(self) -> None:
         """One more trial is finished."""

@@ -144,9 +144,10 @@ def _plans(
     plans, notes = [], {}
     for ground in grounds(spec, steps_of=lambda size, share: _steps(spec, size, share, sizes[0])):
         said = list(_left_out(spec, ground))
+        if not tried:
+            _check_variants(spec.variants_for(ground.network.kind), ground)
         plan = Plan(spec, ground, data=data.fingerprint, measure=measure)
         if not tried:
-            _check_variants(plan.variants, ground)
             split = split_for(ground, data, 0)
             said += notes_of_model(ground.network, split.in_shape, split.out_features)
             refused = _refused(plan, split)

@@ -125,7 +125,7 @@ class _Timer:
                 key = _key(plan.ground, variant)
                 late = time.perf_counter() - started > ALL_TIMED_SECONDS
                 near = self._nearest(plan.ground, variant) if late else None
-                self.of[key] = near or _time(plan, variant, self.prepared)
+                self.of[key] = near or self._timed(plan, variant)
         data, spec = self.prepared.data, self.prepared.spec
         split = seconds_of(lambda: split_for(self.prepared.plans[0].ground, data, UNUSED_SEED))
         references = sum(
@@ -135,6 +135,14 @@ class _Timer:
             for name in REFERENCES[data.task]
         )
         return Timings(self.of, split, min(spec.seeds, REFERENCE_SEEDS) * references, workers)
+
+    def _timed(self, plan: Plan, variant: Variant) -> Timing:
+        try:
+            return _time(plan, variant, self.prepared)
+        except (
+            Exception
+        ):  # a training that raises is a result of the run; here it only has no time of its own
+            return self._nearest(plan.ground, variant) or Timing(0.0, 0.0, 0.0, 0.0, 0.0)
 
     def _nearest(self, ground: Ground, variant: Variant) -> Timing | None:
         """What was timed of the same kind of network, best of the same variant."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +45,26 @@ def where_data_is(spec: Spec) -> Spec:
 
 def resolve(spec: Spec, data: Dataset) -> Resolved:
     """Fill in what was left open: by the study, by the kind of data, by what the user's model takes."""
-    images = data.in_shape is not None
+    images, asked = data.in_shape is not None, spec.model_fields_set
     study = studies.find(spec.study, images=images, classes=len(data.classes))
     own = [network for network in spec.networks if network.kind == "model"]
     if own and "study" not in spec.model_fields_set:
         takes_norm = all("norm" in _load(network).varies for network in own)
         study = studies.own_model(takes_norm)
     spec = _filled(spec, study.fields)
+    if "batch_sizes" not in asked:
+        spec = spec.model_copy(update={"batch_sizes": _fitting(spec, data.sizes()[0])})
     if not spec.networks:
         kinds: tuple[NetworkKind, ...] = ("mlp", "cnn") if images else ("mlp",)
         networks = tuple(Network(kind=kind, activation=spec.activation) for kind in kinds)
         spec = spec.model_copy(update={"networks": networks})
     return Resolved(spec, study)
+
+
+def _fitting(spec: Spec, rows: int) -> tuple[int, ...]:
+    """Batch sizes of which the training part has two at least, where nobody asked for others."""
+    largest = max(2, 2 ** int(math.log2(max(2, min(spec.train_shares) * rows / 2))))
+    return tuple(dict.fromkeys(min(size, largest) for size in spec.batch_sizes))
 
 
 def _load(network: Network) -> Any:

@@ -112,7 +112,7 @@ def _train(prepared: Prepared, store: Store, workers: int, progress: Progress) -
             tasks = missing(prepared, store, records)
             if not tasks:
                 break
-            done, total = expected(prepared, records, len(tasks))
+            done, total = expected(prepared, store, records, len(tasks))
             scanning = any(plan.tune(records) is None for plan in prepared.plans)
             progress.phase("learning-rate scan" if scanning else "fresh seeds", done, total)
             for result in pool.run(tasks):
@@ -121,7 +121,7 @@ def _train(prepared: Prepared, store: Store, workers: int, progress: Progress) -
         # Step times are taken with nothing beside them: one task at a time.
         costs = missing_costs(prepared, store)
         if costs:
-            progress.phase("step times", len(records), len(records) + len(costs))
+            progress.phase("step times", len(store), len(store) + len(costs))
         for task in costs:
             for result in pool.run([task]):
                 store.append(result.task.kind, result.task.key, result.record)

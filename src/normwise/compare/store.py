@@ -88,6 +88,10 @@ class Store:
         self._file.close()
         self._lock.release()
 
+    def __len__(self) -> int:
+        """Records of all kinds."""
+        return len(self._lines)
+
     def append(self, kind: str, key: str, record: object) -> None:
         """Add one record; it is on disk when this returns.
 

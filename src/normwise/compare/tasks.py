@@ -44,14 +44,17 @@ def cost_key(plan: Plan) -> str:
     return f"cost {plan.ground.name}: {', '.join(variant.name for variant in plan.variants)}"
 
 
-def expected(prepared: Prepared, records: Mapping[str, TrialRecord], now: int) -> tuple[int, int]:
+def expected(
+    prepared: Prepared, store: Store, records: Mapping[str, TrialRecord], now: int
+) -> tuple[int, int]:
     """Tasks finished, and a fair guess of all tasks: fresh trials are only known once the scan is read."""
     later = 0.0
     for plan in prepared.plans:
         if plan.tune(records) is None:
             grid = len(plan.grid(records)[0])
             later += len(plan.variants) * max(0.0, trainings(plan) - grid * len(plan.scan_seeds))
-    return len(records), len(records) + now + round(later)
+    done = len(store)
+    return done, done + now + round(later) + len(prepared.plans)
 
 
 def _trial_task(trial: Trial) -> Task:
