@@ -308,7 +308,7 @@ def claims_of(name: str, seeds: int, regression: bool) -> list[Claim]:
             test,
             Estimate(gain, Interval(gain - 0.8, gain + 0.8), seeds, unit),
             baseline_value=95.0,
-            variant_value=95.0 + gain,
+            variant_value=95.0 - gain if regression else 95.0 + gain,
             **(undecided if test == "undecided" else {}),
         ),
         claim(
