@@ -21,7 +21,7 @@ def print_plan(plan: PlanSummary, console: Console, *, config: Path | None) -> N
     data = plan.data
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
 
     def row(label: str, text: str, style: str = "") -> None:
         table.add_row(Text(label, style="bold"), Text(text, style=style))

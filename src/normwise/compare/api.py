@@ -18,6 +18,7 @@ def compare(
     norms: str | Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    budget: float | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Comparison:
@@ -28,10 +29,11 @@ def compare(
     Args:
         data: name or path of the data, as `normwise.data.load` takes it.
         norms: normalizations to compare, such as ``["none", "batch"]`` or ``"none,batch"``; None takes every one that
-            fits. For more than
-            the normalization to vary, give `variants` instead.
+            fits. For more than the normalization to vary, give `variants` instead.
         out: the run directory; None takes one in ``runs/`` named after the question, which a second call finds again.
         workers: processes that train side by side; None takes one per core.
+        budget: seconds to keep within, by leaving out initializations, then variants, then steps, never what was
+            asked for here by name; None leaves nothing out.
         progress: told what is going on; None is silent.
         options: any field of `normwise.compare.Spec`.
 
@@ -40,8 +42,15 @@ def compare(
 
     Raises:
         ArgumentError, UnknownNameError, DataError, StoreError: one message each, before anything is trained.
+        InterruptedRunError: a KeyboardInterrupt; its `comparison` is what can be said so far, or None.
     """
     fields: dict[str, Any] = {"data": data, **options}
     if norms is not None:
         fields["norms"] = norms
-    return run(make_spec(fields), out=None if out is None else Path(out), workers=workers, progress=progress)
+    return run(
+        make_spec(fields),
+        out=None if out is None else Path(out),
+        workers=workers,
+        budget=budget,
+        progress=progress,
+    )

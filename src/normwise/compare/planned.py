@@ -10,7 +10,7 @@ from typing import Any
 from normwise.compare.budget import Fitted, fit
 from normwise.compare.check import prepare
 from normwise.compare.forecast import time_question
-from normwise.compare.spec import DEFAULT_BUDGET, Spec
+from normwise.compare.spec import Spec
 from normwise.compare.store import read_header
 
 
@@ -38,7 +38,7 @@ def plan(
     *,
     out: Path | None = None,
     workers: int | None = None,
-    budget: float | None = DEFAULT_BUDGET,
+    budget: float | None = None,
     strict_budget: bool = False,
     resolved: Spec | None = None,
 ) -> Planned:

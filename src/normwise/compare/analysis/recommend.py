@@ -9,7 +9,11 @@ from normwise.compare.snippets import snippets
 from normwise.compare.variant import Variant
 from normwise.results import Claim, ClaimName, Recommendation
 
-_TRAINING: tuple[ClaimName, ...] = ("faster", "larger_learning_rates", "initialization")
+_TRAINING: dict[ClaimName, str] = {
+    "faster": "reaches the target in fewer steps",
+    "larger_learning_rates": "tolerates larger learning rates",
+    "initialization": "depends less on the initialization",
+}
 
 
 def recommend(
@@ -45,7 +49,8 @@ def recommend(
         reason = f"better on test than {plan.baseline}"
     elif trained:
         chosen = max(trained, key=lambda v: (_benefits(table, v), _effect(table, v, "faster")))
-        reason = f"trains better than {plan.baseline}, and is not worse on test as far as that is decided"
+        won = [words for name, words in _TRAINING.items() if _is(table, chosen, name, "yes")]
+        reason = f"{' and '.join(won)}, and is not shown to be worse on test"
     else:
         chosen = evidence.baseline if evidence.baseline in ran else ran[0]
         reason = "nothing is decided in favour of another variant"
