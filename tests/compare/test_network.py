@@ -191,7 +191,9 @@ def test_a_users_model_in_words_and_in_numbers(own: Network) -> None:
     model = build(own, Variant(), (6,), 3)
     assert describe(own, (6,), 3) == f"net.py:Net, {count_parameters(model):,} parameters, 2 weighted layers"
     assert notes_of_model(MLP, (6,), 3) == ()
-    assert notes_of_model(own, (6,), 3)[0] == "Net is given width=12, out_features=3 and norm='none'."
+    assert notes_of_model(own, (6,), 3)[0] == (
+        "Net is given width=12, out_features=3 and each variant's normalization as norm."
+    )
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ BUILDS = {
     "parameters": (
         "def build(width, depth):\n    pass",
         "net.py:build: `width` and `depth` of build must have a value. Got none: there is no default, and nothing of "
-        "the data goes by that name. hint: --model-args width=VALUE.",
+        "the data goes by that name. hint: --model-args width=VALUE, and so for each.",
     ),
     "nothing": (
         "def build():\n    nn.Linear(20, 3)",

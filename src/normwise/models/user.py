@@ -147,7 +147,9 @@ class UserModel:
                 names = [f"`{name}`" for name in filled.missing]
                 must = f"{listed(names)} of {self._name} must have a value"
                 got = "none: there is no default, and nothing of the data goes by that name"
-                raise ArgumentError(explain(self.title, must, got, f"--model-args {filled.missing[0]}=VALUE"))
+                also = ", and so for each" if len(names) > 1 else ""
+                hint = f"--model-args {filled.missing[0]}=VALUE{also}"
+                raise ArgumentError(explain(self.title, must, got, hint))
             made = self.call(lambda: _called(self._object, self._parameters, filled.values), "building it")
         made = getattr(
             made, "_orig_mod", made

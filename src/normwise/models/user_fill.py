@@ -117,7 +117,7 @@ def varied(parameters: Parameters, fixed: Mapping[str, Any]) -> frozenset[str]:
 def fill(parameters: Parameters, fixed: Mapping[str, Any], facts: Facts) -> Filled:
     """Give every parameter what stands behind its name; those of the user's own arguments keep theirs."""
     values: dict[str, Any] = dict(fixed)
-    said = {name: f"{name}={value!r}" for name, value in fixed.items()}
+    said = {name: f"{name}={getattr(value, '__name__', repr(value))}" for name, value in fixed.items()}
     taken = dict(parameters.named)
     if parameters.anything:
         taken |= {name: Parameter(name, _KEYWORD) for name in _PLAIN if name not in taken}

@@ -51,8 +51,12 @@ def notes_of(
 
 def _given(name: str, filled: Filled, parameters: Parameters, varies: frozenset[str]) -> Iterator[str]:
     roles = {n: role_of(p) for n, p in parameters.named.items()}
-    if filled.said:
-        yield f"{name} is given {listed(list(filled.said.values()))}."
+    said = dict(filled.said)
+    for parameter in said:
+        if roles.get(parameter) == "norm" and "norm" in varies:
+            said[parameter] = f"each variant's normalization as {parameter}"
+    if said:
+        yield f"{name} is given {listed(list(said.values()))}."
     for parameter, role in roles.items():
         default = parameters.named[parameter].default
         if role == "dropout" and parameter not in filled.values and default:
