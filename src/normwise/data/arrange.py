@@ -78,15 +78,17 @@ def arrange(
             (notes if twins.coarse else warnings).append(said)
     if time is not None:
         notes += _said_of_time(time, fixed, warnings)
-    groups = None
-    if group is not None:
-        groups = _grouped(group, twins, fixed, notes)
-    elif time is None and twins.repeated and not twins.coarse:
+    groups = None if group is None else _checked_groups(group, fixed, notes)
+    kept = time is None and twins.repeated > 0 and not twins.coarse
+    if kept and groups is None:
         groups = twins.inputs
+    elif kept and groups is not None:
+        wider = joined(groups, twins.inputs)
+        # Copies that chain most groups together leave nothing to deal.
+        kept = wider.max() >= 2 and bool(np.bincount(wider).max() <= _GIANT * len(wider))
+        groups = wider if kept else groups
     if twins.repeated:
-        notes.append(
-            _said_of_twins(twins, kept=groups is not None and not (twins.coarse and group is not None))
-        )
+        notes.append(_said_of_twins(twins, kept=kept))
     against = contradictions(twins, target)
     if against:
         (notes if twins.coarse else warnings).append(against)
@@ -123,7 +125,7 @@ def _said_of_time(time: Key, fixed: npt.NDArray[np.int8] | None, warnings: list[
     return [f"split by {time.name!r}: {parts}; every seed has the same split"]
 
 
-def _grouped(group: Key, twins: Twins, fixed: npt.NDArray[np.int8] | None, notes: list[str]) -> _Ints:
+def _checked_groups(group: Key, fixed: npt.NDArray[np.int8] | None, notes: list[str]) -> _Ints:
     groups = group.values.astype(np.int64)
     number = len(np.unique(groups))
     if fixed is not None:
@@ -151,9 +153,4 @@ def _grouped(group: Key, twins: Twins, fixed: npt.NDArray[np.int8] | None, notes
     notes.append(
         f"rows with the same {group.name!r} stay in one part ({count(number, 'group')}{own}); it is no input"
     )
-    if not twins.repeated or twins.coarse:
-        return groups
-    wider = joined(groups, twins.inputs)
-    if np.bincount(wider).max() <= max(_GIANT * len(wider), np.bincount(groups).max()) and wider.max() >= 2:
-        return wider
     return groups

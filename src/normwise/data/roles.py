@@ -89,7 +89,8 @@ def find_column(what: str, name: str, columns: Sequence[str]) -> str:
     if _plain(name) in plain:
         return plain[_plain(name)]
     folded = {_plain(column).casefold(): column for column in reversed(columns)}
-    near = difflib.get_close_matches(_plain(name).casefold(), folded, n=3, cutoff=0.5)
+    wanted = _plain(name).casefold()
+    near = [wanted] if wanted in folded else difflib.get_close_matches(wanted, folded, n=3, cutoff=0.5)
     guess = f" Did you mean {' or '.join(repr(folded[found]) for found in near)}?" if near else ""
     known = ", ".join(sorted(columns)[:MOST_LISTED])
     more = f" and {len(columns) - MOST_LISTED:,} more" if len(columns) > MOST_LISTED else ""

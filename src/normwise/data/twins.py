@@ -88,7 +88,8 @@ def contradictions(twins: Twins, target: Target) -> str:
     rows = int(sizes[apart].sum())
     if not rows:
         return ""
-    return f"{count(rows, 'row')} have the inputs of another row and a different target: nobody can predict all of them"
+    said = f"{count(rows, 'row')} have the inputs of another row and a different target"
+    return f"{said}: no model can get all of them right"
 
 
 def joined(first: _Ints, second: _Ints) -> _Ints:
