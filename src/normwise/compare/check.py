@@ -55,12 +55,9 @@ class Prepared:
     @property
     def question(self) -> str:
         """The question in words."""
-        kinds = {
-            "mlp": "this multilayer perceptron",
-            "cnn": "this convolutional network",
-            "model": "this model",
-        }
-        networks = " and ".join(dict.fromkeys(kinds[network.kind] for network in self.spec.networks))
+        kinds = {"mlp": "this multilayer perceptron", "cnn": "this convolutional network"}
+        named = (network.model or kinds[network.kind] for network in self.spec.networks)
+        networks = " and ".join(dict.fromkeys(named))
         return f"On {self.data.name}, what does {self._subject()} do for {networks}?"
 
     def _subject(self) -> str:
@@ -74,7 +71,8 @@ class Prepared:
     def name_of(self, plan: Plan) -> str:
         """The kind of network, with whatever else the settings of this run differ in."""
         ground = plan.ground
-        parts: list[str] = [ground.network.kind]
+        network = ground.network
+        parts: list[str] = [network.model if network.kind == "model" else network.kind]
         if ground.depth is not None:
             parts.append(f"depth {ground.depth}")
         if len(self.spec.batch_sizes) > 1:
@@ -87,8 +85,8 @@ class Prepared:
 
     def narrowed(self, spec: Spec) -> Prepared:
         """The same with a question that asks less: fewer variants, initializations or steps."""
-        plans, notes = _plans(spec, self.data, self.sizes, self.measure, tried=True)
-        return replace(self, spec=spec, plans=plans, notes=self.notes | notes)
+        plans, _ = _plans(spec, self.data, self.sizes, self.measure, tried=True)
+        return replace(self, spec=spec, plans=plans)
 
 
 def prepare(spec: Spec, *, resolved: Spec | None = None) -> Prepared:

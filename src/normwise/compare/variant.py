@@ -81,7 +81,8 @@ class Variant(BaseModel):
         ]
         if self.augment:
             parts.append(", ".join(self.augment))
-        return " + ".join(parts)
+        # "none" says something only where there is nothing else to say.
+        return " + ".join(parts[1:] if parts[0] == "none" and len(parts) > 1 else parts)
 
 
 def product(
