@@ -172,6 +172,16 @@ def test_a_test_table_of_other_types(folder: Path) -> None:
             b"x,y\n" + b"1,a\n1\n" * 20,
             r"as many fields as the header \(2\). Got 1 field in line 3, and 19 more",
         ),
+        (
+            "a.csv",
+            b"x y\n" + b"1 a\n2 b\n" * 20,
+            "separated by commas, semicolons, tabs or bars. Got one column 'x y'",
+        ),
+        (
+            "a.csv",
+            b"made in May\nx,y\n" + b"1,a\n" * 20,
+            "header must be the first line; remove what stands above",
+        ),
         ("a.csv", b'x,y\n"1,a\n' * 20, "well-formed CSV file"),
         ("a.csv", b"x,y\n\xff\xfe\xfd,a\n" * 20, "must be text in UTF-8. Got byte 0xff at position 4"),
         ("a.csv", b"x,y\n" + b"1,\n" * 20, "'y' must have values. Got none in 20 rows"),

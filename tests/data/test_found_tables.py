@@ -281,3 +281,16 @@ def test_columns_of_known_tables_and_arrays_can_be_dropped(tmp_path: Path) -> No
     assert load("wine", drop=["alcohol"]).inputs == "12 numeric columns"
     np.savez(tmp_path / "a.npz", x=RANDOM.normal(size=(20, 3)), y=np.arange(20) % 2)
     assert load(str(tmp_path / "a.npz"), drop=["column 2"]).inputs == "2 numeric columns"
+
+
+def test_classes_that_look_alike_are_warned_of(tmp_path: Path) -> None:
+    columns = _plain()
+    columns["y"] = ["Yes", "yes", "no", "maybe"] * 50
+    data = load(_write(tmp_path / "a.csv", columns), target="y")
+    assert data.warnings == ("classes that look alike are taken for different ones: 'Yes' and 'yes'",)
+
+
+def test_many_small_classes_are_searched_for_leaks_quietly(tmp_path: Path) -> None:
+    columns = _plain(100)
+    columns["y"] = [f"c{index % 45}" for index in range(100)]
+    assert load(_write(tmp_path / "a.csv", columns), target="y").warnings == ()

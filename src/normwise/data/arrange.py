@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from normwise.data.classes import look_alikes
 from normwise.data.contents import TableContents
 from normwise.data.leaks import giveaways
 from normwise.data.split import TEST, free_then_test
@@ -67,7 +68,7 @@ def arrange(
     twins = find_twins(table)
     fixed = None if test is None or own is None else free_then_test(own, table.rows - own)
     notes: list[str] = []
-    warnings = list(giveaways(table, target, twins.first))
+    warnings = [*giveaways(table, target, twins.first), *look_alikes(target)]
     if test is not None and fixed is not None:
         notes.append(
             f"the {count(int((fixed == TEST).sum()), 'row')} of {test.name} are the test part of every split"
@@ -149,7 +150,7 @@ def _checked_groups(group: Key, fixed: npt.NDArray[np.int8] | None, notes: list[
                 "name another column, or none",
             )
         )
-    own = " (each row is one)" if number == len(groups) else ""
+    own = ", one a row" if number == len(groups) else ""
     notes.append(
         f"rows with the same {group.name!r} stay in one part ({count(number, 'group')}{own}); it is no input"
     )

@@ -49,6 +49,18 @@ def without_lonely(target: Target) -> tuple[Target, npt.NDArray[np.bool_] | None
     return smaller, kept, f"{single} of the target with a single row left out: {listing(lonely)}"
 
 
+def look_alikes(target: Target) -> tuple[str, ...]:
+    """Warn of classes that upper and lower case or blanks alone tell apart, as "Yes" and "yes"."""
+    alike: dict[str, list[str]] = {}
+    for name in target.classes:
+        alike.setdefault("".join(name.casefold().split()), []).append(name)
+    found = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if not found:
+        return ()
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return (f"classes that look alike are taken for different ones: {', '.join(found[:3])}{more}",)
+
+
 def check_taught(target: Target, fixed: npt.NDArray[np.int8] | None) -> None:
     """Refuse classes that a fixed validation or test part has and no training row.
 

@@ -50,6 +50,9 @@ def read_csv(path: Path) -> tuple[polars.DataFrame, str, tuple[str, ...]]:
     data, notes = read_text(path)
     separator, skipped = find_separator(data)
     walk = _walk(path, data, separator, skipped)
+    if len(walk.names) == 1 and len(walk.names[0].split()) > 1 and not walk.ragged:
+        must = f"the fields of {path} must be separated by commas, semicolons, tabs or bars"
+        raise DataError(explain("load", must, f"one column {walk.names[0]!r}", "export the table as CSV"))
     if walk.ragged:
         notes = (_said_of_ragged(path, walk), *notes)
     frame = _parse(pl, path, data, separator, skipped, walk)
@@ -120,7 +123,7 @@ def _names(path: Path, head: list[list[str]]) -> list[str]:
     if number > 1 and number >= 0.99 * len(body):
         if common == len(names) - 1 and not names[-1]:
             names = names[:-1]
-        elif common == len(names) + 1:
+        elif common == len(names) + 1 > 2:
             ended = all(not fields[-1].strip() for fields in body if len(fields) == common)
             names = [*names, ""] if ended else ["", *names]
     names = [name or f"column {index}" for index, name in enumerate(names, start=1)]
@@ -156,7 +159,9 @@ def _said_of_ragged(path: Path, walk: _Walk) -> str:
                 "load",
                 f"every line of {path} must have as many fields as the header ({len(walk.names)})",
                 f"{walk.first_wrong}{more}",
-                "repair the line, or quote fields that contain the separator",
+                "the header must be the first line; remove what stands above it"
+                if 2 * len(walk.ragged) > total
+                else "repair the line, or quote fields that contain the separator",
             )
         )
     numbers = [f"{first:,}" for first, _ in walk.ragged]

@@ -50,10 +50,13 @@ def giveaways(table: TableContents, target: Target, rows: npt.NDArray[np.int64])
     score = _Score(target.task == "classification", len(target.classes))
     numeric = table.numeric[sample]
     found: list[tuple[float, str]] = []
-    for index, name in enumerate(table.names):
-        found += _suspect(score, name, _filled(numeric[:, index]), values, False)
-    for column in table.categorical:
-        found += _suspect(score, column.name, column.codes[sample].astype(np.float64), values, True)
+    with warnings.catch_warnings():
+        # Of many small classes, and of classes that a half or a fold happens to lack.
+        warnings.simplefilter("ignore")
+        for index, name in enumerate(table.names):
+            found += _suspect(score, name, _filled(numeric[:, index]), values, False)
+        for column in table.categorical:
+            found += _suspect(score, column.name, column.codes[sample].astype(np.float64), values, True)
     found.sort(key=lambda item: -item[0])
     if not found:
         return ()
@@ -134,9 +137,7 @@ def _auc(scores: _Floats, positive: npt.NDArray[np.bool_]) -> float:
     metrics = require(
         "sklearn.metrics", extra="compare", who="the search for columns that give the target away"
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(metrics.roc_auc_score(positive, scores))
+    return float(metrics.roc_auc_score(positive, scores))
 
 
 def _tellable(target: Target, values: npt.NDArray[np.generic]) -> bool:
