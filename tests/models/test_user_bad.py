@@ -174,7 +174,7 @@ BUILDS = {
     "parameters": (
         "def build(width, depth):\n    pass",
         "net.py:build: `width` and `depth` of build must have a value. Got none: there is no default, and nothing of "
-        "the data goes by that name. hint: --model-args width=VALUE, and so for each.",
+        "the data goes by that name. hint: --model-args width=VALUE for each, or write a function build()",
     ),
     "nothing": (
         "def build():\n    nn.Linear(20, 3)",
@@ -192,6 +192,10 @@ BUILDS = {
     "frozen": (
         "def build():\n    return nn.Linear(20, 3).requires_grad_(False)",
         "Got one whose parameters are all frozen.",
+    ),
+    "scripted": (
+        "class Net(nn.Linear):\n    pass\ndef build():\n    return torch.jit.script(nn.Linear(20, 3))",
+        "Got one that torch.jit has compiled. hint: return the module as it is before",
     ),
     "exit": ("def build():\n    import sys; sys.exit()", "building it must not end the program."),
     "keyboard": ("def build():\n    return input()", "building it must not wait for the keyboard."),

@@ -147,8 +147,10 @@ class UserModel:
                 names = [f"`{name}`" for name in filled.missing]
                 must = f"{listed(names)} of {self._name} must have a value"
                 got = "none: there is no default, and nothing of the data goes by that name"
-                also = ", and so for each" if len(names) > 1 else ""
-                hint = f"--model-args {filled.missing[0]}=VALUE{also}"
+                also = " for each" if len(names) > 1 else ""
+                hint = (
+                    f"--model-args {filled.missing[0]}=VALUE{also}, or write a function build() that gives it"
+                )
                 raise ArgumentError(explain(self.title, must, got, hint))
             made = self.call(lambda: _called(self._object, self._parameters, filled.values), "building it")
         made = getattr(
@@ -158,6 +160,10 @@ class UserModel:
             got = "None" if made is None else f"a {type(made).__name__}"
             hint = "is there a return missing" if made is None else "return the network alone"
             raise ArgumentError(explain(self.title, "it must return a torch.nn.Module", got, hint))
+        if isinstance(made, torch.jit.ScriptModule):
+            got = "one that torch.jit has compiled"
+            hint = "return the module as it is before torch.jit.script or trace"
+            raise ArgumentError(explain(self.title, "the model must be open to initialization", got, hint))
         if not any(p.requires_grad for p in made.parameters()):
             got = (
                 "one whose parameters are all frozen"

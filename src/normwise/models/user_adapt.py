@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer
 
 from normwise.errors import ArgumentError, explain
+from normwise.models.user_reason import plainly
 from normwise.models.user_scores import NoScoresError, last_function, scores_in
-from normwise.models.user_words import UserCodeError
 
 
 class SingleLogit(nn.Module):
@@ -200,7 +199,7 @@ def _first_output(
     except ArgumentError as error:
         flat = None if batch.dim() == 2 else _flat_output(run, batch)
         if flat is None:
-            raise _with_reason(error, model, batch, who) from None
+            raise plainly(error, model, batch, who) from None
         return True, flat
     if batch.dim() == 4 and not _fits(output, len(batch), widths):
         # A linear layer acts on the last axis of an image just as well; what comes out is no score then.
@@ -223,34 +222,6 @@ def _fits(output: Any, rows: int, widths: tuple[int, ...]) -> bool:
     except NoScoresError:
         return False
     return scores.dim() > 0 and len(scores) == rows and scores.numel() in [rows * width for width in widths]
-
-
-def _with_reason(error: ArgumentError, model: nn.Module, batch: Tensor, who: str) -> ArgumentError:
-    """Say it plainly where the first layer and the data differ in their number of inputs."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag)
-    first = next((m for m in model.modules() if isinstance(m, kinds)), None)
-    there = error.words if isinstance(error, UserCodeError) else str(error)
-    if isinstance(first, nn.Embedding | nn.EmbeddingBag) or ("Long" in there and "indices" in there):
-        must = "the model must take float32 numbers, standardised"
-        return ArgumentError(
-            explain(who, must, f"one that looks up whole numbers, such as token ids: {there}")
-        )
-    if isinstance(first, nn.Linear):
-        wants, has = first.in_features, math.prod(batch.shape[1:])
-        if wants != has:
-            must = "the first layer must take what a row has"
-            got = f"a linear layer for {wants:,} inputs and {_row_words(batch)} with {has:,} values"
-            return ArgumentError(explain(who, must, got, _INPUT_HINT))
-    if isinstance(first, nn.Conv2d) and batch.dim() == 4 and first.in_channels != batch.shape[1]:
-        got = f"a convolution for {first.in_channels} channels and {_row_words(batch)}"
-        return ArgumentError(explain(who, "the first layer must take what an image has", got, _INPUT_HINT))
-    if isinstance(first, nn.Conv1d | nn.Conv2d | nn.Conv3d) and batch.dim() == 2:
-        got = f"a {type(first).__name__} first and {_row_words(batch)}"
-        return ArgumentError(explain(who, "a convolution needs images", got, "use a model for tables"))
-    return error
-
-
-_INPUT_HINT = "take the number as a parameter, in_features or in_channels, or set it by --model-args"
 
 
 def _checked(output: Any, rows: int, out_features: int, widths: tuple[int, ...], who: str) -> Tensor:
@@ -294,10 +265,3 @@ def _mode(training: bool) -> str:
 def _batch_words(batch: Tensor) -> str:
     sizes = " × ".join(str(n) for n in batch.shape[1:])
     return f"{len(batch)} rows of {sizes}" + (" values" if batch.dim() == 2 else "")
-
-
-def _row_words(batch: Tensor) -> str:
-    if batch.dim() == 2:
-        return "rows"
-    channels, height, width = batch.shape[1:]
-    return f"images of {channels} × {height} × {width}"
