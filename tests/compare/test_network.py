@@ -209,9 +209,7 @@ def test_a_variant_that_the_model_has_no_parameter_for_is_refused(tmp_path: Path
     network = Network(kind="model", model=f"{tmp_path / 'net.py'}:net")
     with pytest.raises(ArgumentError, match=r"must have a parameter `norm` .*Got the variant 'batch'"):
         build(network, Variant(norm="batch"), (6,), 3)
-    with pytest.raises(
-        ArgumentError, match=r"must have a parameter `dropout` .*Got the variant 'dropout"
-    ):
+    with pytest.raises(ArgumentError, match=r"must have a parameter `dropout` .*Got the variant 'dropout"):
         build(network, Variant(dropout=0.5), (6,), 3)
 
 
