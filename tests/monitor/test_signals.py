@@ -171,3 +171,49 @@ def test_numbers_that_are_not_finite_are_none(
     signals = probe.measure(0)
     assert set(signals.activation_mean) == set(signals.gradient_rms) == {None}
     assert signals.percentiles == (None, None, None)
+
+
+class _Functional(nn.Module):
+    """A network as many repositories write it: activations as functions, in place, arguments by name."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.parts = nn.ModuleList([nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 3)])
+        self.in_place = in_place
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, last = self.parts
+        x = F.relu(first(input=x), inplace=self.in_place)
+        x = second(x)
+        x = x.relu_() if self.in_place else torch.relu(x)
+        x = x + 1
+        return last(x)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_activations_that_are_functions_are_seen_even_in_place(
+    in_place: bool, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    model = _Functional(in_place=in_place)
+    probe = SignalProbe(model, *batch, F.cross_entropy)
+    signals = probe.measure(0)
+    first = model.parts[0](batch[0])
+    second = model.parts[1](first.relu())
+    loss = F.cross_entropy(model.parts[2](second.relu() + 1), batch[1])
+    expected = [float(g.square().mean().sqrt()) for g in torch.autograd.grad(loss, [first, second])]
+    assert probe.layers == ("parts.0", "parts.1")
+    assert signals.gradient_rms == pytest.approx(expected, rel=1e-5)
+    means = [float(z.detach().relu().mean()) for z in (first, second)]
+    assert signals.activation_mean == pytest.approx(means, rel=1e-5)
+    quantiles = np.percentile(second.detach().numpy()[:, 0], (15, 50, 85))
+    assert signals.percentiles == pytest.approx(quantiles, rel=1e-4, abs=1e-6)
+
+
+def test_a_frozen_part_has_no_gradient(
+    plain: nn.Sequential, batch: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    plain[0].requires_grad_(False)
+    signals = SignalProbe(plain, *batch, F.cross_entropy).measure(0)
+    assert signals.gradient_rms[0] is signals.weight_gradient_rms[0] is None
+    assert signals.gradient_rms[1] is not None

@@ -42,7 +42,7 @@ def answer(asked: Asked, *, dry_run: bool, as_json: bool) -> None:
     """
     log = Console(stderr=True)
     try:
-        with log.status("reading the data and timing a step of each variant"):
+        with log.status("reading the data and timing a step of each variant") as status:
             planned = plan(
                 asked.question,
                 out=asked.out,
@@ -50,6 +50,7 @@ def answer(asked: Asked, *, dry_run: bool, as_json: bool) -> None:
                 budget=asked.budget,
                 strict_budget=asked.strict_budget,
                 resolved=asked.resolved,
+                reading=lambda done, total: status.update(f"decoding images: {done:,} of {total:,}"),
             )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -89,12 +89,15 @@ class Prepared:
         return replace(self, spec=spec, plans=plans)
 
 
-def prepare(spec: Spec, *, resolved: Spec | None = None) -> Prepared:
+def prepare(
+    spec: Spec, *, resolved: Spec | None = None, reading: Callable[[int, int], None] | None = None
+) -> Prepared:
     """Load the data, fill in what the question left open, and try every network on one batch.
 
     Args:
         spec: the question.
         resolved: the same question with nothing left open, where an earlier run found that out.
+        reading: told how many images of how many are decoded.
 
     Raises:
         ArgumentError, UnknownNameError, DataError: the first thing found wrong.
@@ -110,6 +113,7 @@ def prepare(spec: Spec, *, resolved: Spec | None = None) -> Prepared:
         group=spec.group,
         time=spec.time,
         test_data=spec.test_data,
+        progress=reading,
     )
     found = resolve(spec, data)
     spec = found.spec if resolved is None else resolved.model_copy(update={"seeds": spec.seeds})
@@ -148,8 +152,8 @@ def _plans(
         if not tried:
             split = split_for(ground, data, 0)
             said += notes_of_model(ground.network, split.in_shape, split.out_features)
-            refused = _refused(plan, split)
-            said += refused.values()
+            refused, seen = _tried(plan, split)
+            said += [*seen, *refused.values()]
             if refused:
                 plan.variants = tuple(v for v in plan.variants if v not in refused)
         plans.append(plan)
@@ -184,18 +188,22 @@ def _left_out(spec: Spec, ground: Ground) -> tuple[str, ...]:
     )
 
 
-def _refused(plan: Plan, split: Split) -> dict[Variant, str]:
-    """Try every variant on one batch; a user's model may not know a normalization that nobody asked for."""
+def _tried(plan: Plan, split: Split) -> tuple[dict[Variant, str], tuple[str, ...]]:
+    """Try every variant on one batch; a user's model may not know a normalization that nobody asked for.
+
+    Returns what was refused and why, and what was seen of the others.
+    """
     refused: dict[Variant, str] = {}
+    seen: dict[str, None] = {}
     for variant in plan.variants:
         try:
-            _try(plan.ground, variant, plan.spec.initializations, split)
+            seen |= dict.fromkeys(_try(plan.ground, variant, plan.spec.initializations, split))
         except NormwiseError as error:
             chosen = plan.spec.variants is None and plan.ground.network.kind == "model"
             if not chosen or variant.name == plan.baseline:
                 raise
             refused[variant] = f"{variant.name}: left out, because the model does not take it ({error})"
-    return refused
+    return refused, tuple(seen)
 
 
 def _steps(spec: Spec, batch_size: int, share: float, train_rows: int) -> int:
@@ -247,7 +255,9 @@ def _check_variants(variants: Sequence[Variant], ground: Ground) -> None:
             )
 
 
-def _try(ground: Ground, variant: Variant, initializations: Sequence[Initialization], split: Split) -> None:
+def _try(
+    ground: Ground, variant: Variant, initializations: Sequence[Initialization], split: Split
+) -> tuple[str, ...]:
     """Build the network, draw its weights and run one batch, so that what cannot work is told at once."""
     batch = split.train.inputs[: min(ground.batch_size, INITIAL_ROWS)]
     if variant.augment:
@@ -273,4 +283,4 @@ def _try(ground: Ground, variant: Variant, initializations: Sequence[Initializat
                 seed=0,
                 batch=split.train.inputs[:INITIAL_ROWS],
             )
-        try_batch(ground.network, variant, model, batch, targets, split.out_features)
+        return try_batch(ground.network, variant, model, batch, targets, split.out_features)

@@ -102,13 +102,13 @@ def _users(
         in_shape,
         out_features,
         norm=variant.norm,
-        activation=_asked_activation(network),
+        activation=asked_activation(network),
         dropout=dropout,
         seed=seed,
     )
 
 
-def _asked_activation(network: Network) -> str | None:
+def asked_activation(network: Network) -> str | None:
     """None for the one that networks have where nobody asks: a user's model then keeps its own."""
     return None if network.activation == Network.model_fields["activation"].default else network.activation
 
@@ -201,7 +201,7 @@ def try_batch(
     notes = check_batch(user, model, inputs, targets)
     if variant.norm != "none":
         facts = Facts(
-            tuple(inputs.shape[1:]), out_features, variant.norm, _asked_activation(network), variant.dropout
+            tuple(inputs.shape[1:]), out_features, variant.norm, asked_activation(network), variant.dropout
         )
         check_norm(user, model, inputs, facts)
     return tuple(notes)
@@ -215,7 +215,7 @@ def notes_of_model(network: Network, in_shape: tuple[int, ...], out_features: in
     """
     if network.kind != "model":
         return ()
-    return user_model(network).notes(in_shape, out_features, activation=_asked_activation(network))
+    return user_model(network).notes(in_shape, out_features, activation=asked_activation(network))
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -249,7 +249,7 @@ def describe(network: Network, in_shape: tuple[int, ...], out_features: int) -> 
 
 def _describe_users(network: Network, in_shape: tuple[int, ...], out_features: int) -> str:
     user = user_model(network)
-    model = user.build(in_shape, out_features, activation=_asked_activation(network))
+    model = user.build(in_shape, out_features, activation=asked_activation(network))
     layers = len(weighted(model))
     return (
         f"{user.title}, {count_parameters(model):,} parameters, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def plan(
     budget: float | None = None,
     strict_budget: bool = False,
     resolved: Spec | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> Planned:
     """Read the data, try every network, time it, and leave out what does not fit the budget. Nothing is written.
 
@@ -53,6 +55,7 @@ def plan(
         budget: seconds; None is no limit.
         strict_budget: whether the budget goes before what was asked for by name.
         resolved: the question with nothing left open, of a run that is to be repeated exactly.
+        reading: told how many images of how many are decoded.
 
     Raises:
         ArgumentError, UnknownNameError: the question cannot be asked of this data.
@@ -60,7 +63,7 @@ def plan(
         StoreError: the run directory cannot be used.
     """
     workers = workers or usable_cores()
-    prepared = prepare(spec)
+    prepared = prepare(spec, reading=reading)
     identity = prepared.asked.identity(prepared.data.fingerprint)
     directory = out or Path("runs") / f"{prepared.data.name}-{identity}"
     begun = _begun(directory, identity, budget)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from normwise.compare import studies
+from normwise.compare.network import user_model
 from normwise.compare.spec import Network, NetworkKind, Spec
 from normwise.compare.studies import Study
 from normwise.data import Dataset
-from normwise.models.user import load_user_model
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ def identified(spec: Spec) -> Spec:
 def _with_fingerprint(network: Network) -> Network:
     if network.kind != "model":
         return network
-    model = load_user_model(network.model, dict(network.model_args))
-    return network.model_copy(update={"fingerprint": model.fingerprint})
+    return network.model_copy(update={"fingerprint": user_model(network).fingerprint})
 
 
 def where_data_is(spec: Spec) -> Spec:
@@ -49,7 +48,7 @@ def resolve(spec: Spec, data: Dataset) -> Resolved:
     study = studies.find(spec.study, images=images, classes=len(data.classes))
     own = [network for network in spec.networks if network.kind == "model"]
     if own and "study" not in spec.model_fields_set:
-        takes_norm = all("norm" in _load(network).varies for network in own)
+        takes_norm = all("norm" in user_model(network).varies for network in own)
         study = studies.own_model(takes_norm)
     spec = _filled(spec, study.fields)
     if "batch_sizes" not in asked:
@@ -65,10 +64,6 @@ def _fitting(spec: Spec, rows: int) -> tuple[int, ...]:
     """Batch sizes of which the training part has two at least, where nobody asked for others."""
     largest = max(2, 2 ** int(math.log2(max(2, min(spec.train_shares) * rows / 2))))
     return tuple(dict.fromkeys(min(size, largest) for size in spec.batch_sizes))
-
-
-def _load(network: Network) -> Any:
-    return load_user_model(network.model, dict(network.model_args))
 
 
 def _filled(spec: Spec, fields: dict[str, Any]) -> Spec:

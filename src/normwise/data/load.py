@@ -10,6 +10,7 @@ from pathlib import Path
 from normwise.data.arrays import load_npz
 from normwise.data.dataset import Dataset
 from normwise.data.idx import is_idx_folder, load_idx
+from normwise.data.image_decode import Progress
 from normwise.data.images import load_images
 from normwise.data.names import canonical, known, load_named
 from normwise.data.source import SUFFIXES, suffix
@@ -33,6 +34,7 @@ def load(
     group: str | None = None,
     time: str | None = None,
     test_data: str | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set by name or by path, and say how it was understood.
 
@@ -52,6 +54,7 @@ def load(
         time: a column of a table; its oldest rows train, later ones validate, the newest test, whatever the
             seed. Of a date only month, weekday and hour are inputs, other times are none.
         test_data: path of a table with the same columns, whose rows are the test part of every split.
+        progress: called with the number of images decoded and of all, while a folder of images is decoded.
 
     Raises:
         UnknownNameError: unknown name, column, array or task; the nearest ones are named.
@@ -76,7 +79,7 @@ def load(
     try:
         if path.is_dir():
             _refuse_all(source, "is a folder, which has no columns", {"drop": columns or None, **parts})
-            return _load_folder(path, target, wanted, image_size)
+            return _load_folder(path, target, wanted, image_size, progress)
         _check_file(path)
         _refuse(source, "is no folder of images", "image_size", image_size)
         if suffix(path) == ".npz":
@@ -90,12 +93,14 @@ def load(
         raise DataError(explain("load", f"{source} must be readable", str(error))) from error
 
 
-def _load_folder(path: Path, target: str | None, task: Task | None, image_size: int | None) -> Dataset:
-    _refuse(str(path), "is a folder, whose labels are its target", "target", target)
+def _load_folder(
+    path: Path, target: str | None, task: Task | None, image_size: int | None, progress: Progress | None
+) -> Dataset:
     if is_idx_folder(path):
+        _refuse(str(path), "is an IDX folder, whose labels are its target", "target", target)
         _refuse(str(path), "is an IDX folder, whose images have a size", "image_size", image_size)
         return load_idx(path, task=task)
-    return load_images(path, task=task, image_size=image_size)
+    return load_images(path, task=task, image_size=image_size, target=target, progress=progress)
 
 
 def _existing(source: str) -> Path:

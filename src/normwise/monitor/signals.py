@@ -8,28 +8,31 @@ samples, C channels (units), S positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+from torch.overrides import TorchFunctionMode
 
 from normwise.monitor.preserve import preserved
 from normwise.results import LayerSignals
 
 WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
-ACTIVATIONS = (
-    nn.ReLU,
-    nn.LeakyReLU,
-    nn.GELU,
-    nn.SiLU,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.ELU,
-    nn.SELU,
-    nn.Softplus,
-    nn.Mish,
+_NAMES = (
+    "relu leaky_relu rrelu prelu relu6 gelu silu tanh sigmoid elu selu celu softplus mish hardswish hardtanh"
 )
+ACTIVATIONS: frozenset[Any] = frozenset(
+    getattr(owner, name + suffix)
+    for owner in (F, torch, Tensor)
+    for name in _NAMES.split()
+    for suffix in ("", "_")
+    if hasattr(owner, name + suffix)
+)
+"""Torch's activation functions; its modules call them."""
+
 QUANTILES = (0.15, 0.5, 0.85)
 _MOST_SAMPLES = 4096  # of N·S in a correlation: its error is below .02 then, and its cost bounded
 
@@ -38,7 +41,8 @@ class SignalProbe:
     """Measures `LayerSignals` of a model on a batch; the model is as before after each measurement.
 
     Args:
-        model: any module whose hidden layers are Linear or convolutions followed by activation modules.
+        model: any module whose hidden layers are Linear or convolutions followed by torch's activations, as modules
+            or as functions.
         inputs, targets: the batch; the same one each time, so that measurements differ by the model alone.
         loss: loss(output, targets) → scalar.
 
@@ -63,18 +67,26 @@ class SignalProbe:
 
         Also, for each call of an activation, the number of elements that it gets for one sample.
         """
-        calls: list[tuple[str, nn.Module, Tensor]] = []
+        calls: list[tuple[str, nn.Module | None, Tensor]] = []
 
         def watch(name: str) -> Callable[..., None]:
-            return lambda module, args: calls.append((name, module, args[0]))
+            def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+                calls.append((name, module, args[0] if args else next(iter(kwargs.values()))))
+
+            return note
+
+        def activated(received: Tensor, run: Callable[[], Tensor]) -> Tensor:
+            calls.append(("", None, received))
+            return run()
 
         handles = [
-            module.register_forward_pre_hook(watch(name))
+            module.register_forward_pre_hook(watch(name), with_kwargs=True)
             for name, module in self._model.named_modules()
-            if isinstance(module, WEIGHTED + ACTIVATIONS)
+            if isinstance(module, WEIGHTED)
         ]
         try:
-            with preserved(self._model, training=True), torch.no_grad():
+            with preserved(self._model, training=True), torch.no_grad(), _Activations(activated):
+                torch.manual_seed(0)  # the same path through a network that draws one
                 self._model(self._inputs)
         finally:
             for handle in handles:
@@ -84,7 +96,7 @@ class SignalProbe:
         latest: tuple[str, nn.Module] | None = None
         read: list[Tensor] = []
         for name, module, received in calls:
-            if isinstance(module, ACTIVATIONS):
+            if module is None:
                 if latest is not None:
                     hidden.append((*latest, len(sizes)))
                 sizes.append(received[0].numel())
@@ -96,29 +108,26 @@ class SignalProbe:
 
     def measure(self, step: int) -> LayerSignals:
         """One forward and one backward pass outside of training."""
-        calls: list[tuple[Tensor, Tensor]] = []
+        calls: list[tuple[GradientEdge | None, Tensor, Tensor]] = []
 
-        def watch(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-            calls.append((args[0], output))
+        def watch(received: Tensor, run: Callable[[], Tensor]) -> Tensor:
+            # Taken before the call, which may work in place: the edge still leads to the gradient of this value.
+            edge = get_gradient_edge(received) if received.requires_grad else None
+            value = received.detach().clone()
+            output = run()
+            calls.append((edge, value, output.detach().clone()))
+            return output
 
-        handles = [
-            module.register_forward_hook(watch)
-            for module in self._model.modules()
-            if isinstance(module, ACTIVATIONS)
-        ]
-        try:
-            with preserved(self._model, training=True):
-                torch.manual_seed(0)  # the same dropout masks at every step
-                loss = self._loss(self._model(self._inputs), self._targets)
-                inputs = [calls[ordinal][0] for _, _, ordinal in self._hidden]
-                weights = [_trained_weight(module) for _, module, _ in self._hidden]
-                # Before buffers are put back: a backward pass must not find them changed.
-                tensors = inputs + weights
-                gradients = torch.autograd.grad(loss, tensors, allow_unused=True) if tensors else ()
-        finally:
-            for handle in handles:
-                handle.remove()
-        outputs = [calls[ordinal][1].detach() for _, _, ordinal in self._hidden]
+        with preserved(self._model, training=True), _Activations(watch):
+            torch.manual_seed(0)  # the same dropout masks at every step
+            loss = self._loss(self._model(self._inputs), self._targets)
+            edges = [calls[ordinal][0] for _, _, ordinal in self._hidden]
+            weights = [_trained_weight(module) for _, module, _ in self._hidden]
+            sources = [*edges, *(weight if weight.requires_grad else None for weight in weights)]
+            # Before buffers are put back: a backward pass must not find them changed.
+            gradients = _gradients(loss, sources)
+        inputs = [calls[ordinal][1] for _, _, ordinal in self._hidden]
+        outputs = [calls[ordinal][2] for _, _, ordinal in self._hidden]
         with torch.no_grad():
             rows = [_rows(output) for output in outputs]
             return LayerSignals(
@@ -129,8 +138,31 @@ class SignalProbe:
                 activation_std=tuple(_finite(output.std(correction=0)) for output in outputs),
                 dead_fraction=tuple(_finite((r == 0).all(dim=0).float().mean()) for r in rows),
                 correlation=tuple(_correlation(r) for r in rows),
-                percentiles=_percentiles(inputs[-1].detach()) if inputs else (None, None, None),
+                percentiles=_percentiles(inputs[-1]) if inputs else (None, None, None),
             )
+
+
+class _Activations(TorchFunctionMode):
+    """Hands each call of an activation function to `watch(received, run)`, which must call `run`."""
+
+    def __init__(self, watch: Callable[[Tensor, Callable[[], Tensor]], Tensor]) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func not in ACTIVATIONS:
+            return func(*args, **kwargs)
+        return self._watch(args[0] if args else kwargs["input"], lambda: func(*args, **kwargs))
+
+
+def _gradients(loss: Tensor, sources: Sequence[GradientEdge | Tensor | None]) -> list[Tensor | None]:
+    """Gradients of the loss; None for what does not take part in it."""
+    known: list[Any] = [source for source in sources if source is not None]
+    found = iter(torch.autograd.grad(loss, known, allow_unused=True) if known else ())
+    return [None if source is None else next(found) for source in sources]
 
 
 def _trained_weight(module: nn.Module) -> Tensor:

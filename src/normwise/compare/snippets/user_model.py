@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from normwise.compare.network import _asked_activation, user_model as find_user_model
+from normwise.compare.network import asked_activation, user_model as find_user_model
 from normwise.compare.snippets.pytorch import program
 from normwise.compare.snippets.pytorch_initialization import initialization_lines
 from normwise.compare.snippets.pytorch_training import training_lines
@@ -28,7 +28,7 @@ def user_model(recipe: Recipe) -> Snippet:
         recipe.in_shape,
         recipe.out_features,
         variant.norm,
-        _asked_activation(recipe.network),
+        asked_activation(recipe.network),
         variant.dropout,
     )
     try:
