@@ -39,7 +39,6 @@ def program(
     data = data_lines(recipe)
     code = "\n".join([*model, *start, *training])
     heads = [
-        ["import math"],
         [
             "import torch",
             "from torch import nn",
@@ -49,7 +48,7 @@ def program(
         list(imports),
     ]
     head = "\n\n".join("\n".join(lines) for lines in heads if lines)
-    body = [*data, "", *model] if model else data
+    body = [*model, "", *data] if model else data  # the model first: it is what the reader looks for
     return "\n".join([head, "", *body, *start, *training]) + "\n"
 
 

@@ -30,7 +30,7 @@ def training_lines(recipe: Recipe) -> list[str]:
         f"loader = DataLoader({data})",
         "",
         "model.train()",
-        f"for epoch in range(math.ceil({recipe.steps} / len(loader))):  # {recipe.steps:,} steps",
+        f"for epoch in range(-(-{recipe.steps} // len(loader))):  # {recipe.steps:,} steps, in whole epochs",
         f"    {batches}",
     ]
     if variant.augment:
