@@ -98,6 +98,101 @@ def spec_with(name: str, text: str) -> Callable[[Path], list[str]]:
     return write
 
 
+TRAINS = """
+import torch
+net = torch.nn.Linear(2, 1)
+net(torch.zeros(3, 2)).sum().backward()
+"""
+WIDE = """
+from torch import nn
+def build(in_features):
+    return nn.Linear(in_features, 7)
+"""
+RAISES = """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self, in_features):
+        super().__init__()
+        self.layer = nn.Linear(in_features, 3)
+    def forward(self, x):
+        raise ValueError("half a batch")
+"""
+WIDTH = """
+from torch import nn
+def build(in_features, out_features, width=4):
+    return nn.Sequential(nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, out_features))
+"""
+
+
+def model_file(text: str, name: str = "", args: tuple[str, ...] = ()) -> Callable[[Path], list[str]]:
+    def write(here: Path) -> list[str]:
+        (here / "net.py").write_text(text)
+        return ["wine", "--model", "net.py" + (f":{name}" if name else ""), *args]
+
+    return write
+
+
+def configured(text: str) -> Callable[[Path], list[str]]:
+    def write(here: Path) -> list[str]:
+        (here / "normwise.toml").write_text(text)
+        return ["wine"]
+
+    return write
+
+
+def drop_unknown(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows()), "--target", "kind", "--drop", "heigth"]
+
+
+def unknown_group(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows()), "--target", "kind", "--group", "hight"]
+
+
+def drop_all(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows()), "--target", "kind", "--drop", "height,weight"]
+
+
+def time_and_group(here: Path) -> list[str]:
+    columns = ["--target", "kind", "--time", "height", "--group", "weight"]
+    return [table(here / "data.csv", good_rows()), *columns]
+
+
+def no_test_table(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows()), "--target", "kind", "--test-data", "nowhere.csv"]
+
+
+def other_test_table(here: Path) -> list[str]:
+    table(here / "test.csv", ["1.0,a", "2.0,b"], header="height,kind")
+    return [table(here / "data.csv", good_rows()), "--target", "kind", "--test-data", "test.csv"]
+
+
+def image_size_of_table(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows()), "--target", "kind", "--image-size", "8"]
+
+
+def three_rows(here: Path) -> list[str]:
+    return [table(here / "data.csv", good_rows(3)), "--target", "kind"]
+
+
+def picture_as_text(here: Path) -> list[str]:
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(here / "data.png")
+    (here / "data.png").rename(here / "data.csv")
+    return ["data.csv", "--target", "kind"]
+
+
+def spreadsheet(here: Path) -> list[str]:
+    (here / "data.xlsx").write_bytes(b"PK\x03\x04 and so on")
+    return ["data.xlsx", "--target", "kind"]
+
+
+def one_class(here: Path) -> list[str]:
+    images(here / "pictures")
+    for path in sorted((here / "pictures" / "dog").iterdir()):
+        path.unlink()
+    (here / "pictures" / "dog").rmdir()
+    return ["pictures"]
+
+
 def typed(*arguments: str) -> Callable[[Path], list[str]]:
     return lambda _: list(arguments)
 
@@ -157,6 +252,43 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "spec that is no TOML": (spec_with("q.toml", "data = "), ["TOML", "q.toml"]),
     "spec that is a list": (spec_with("q.json", "[1, 2]"), ["q.json", "list"]),
     "spec with a list in it": (spec_with("q.json", '{"spec": [1, 2]}'), ["q.json", "list"]),
+    "no such budget": (typed("wine", "--budget", "soon"), ["--budget", "'soon'", "3m"]),
+    "budget of nothing": (typed("wine", "--budget", "0s"), ["--budget", "'0s'"]),
+    "quick and thorough": (typed("wine", "--quick", "--thorough"), ["--quick", "--thorough"]),
+    "quick and seeds": (typed("wine", "--quick", "--seeds", "9"), ["--seeds", "leave all but one away"]),
+    "unknown study": (typed("wine", "--study", "regularise"), ["Did you mean 'regularize'"]),
+    "unknown preset": (typed("--preset", "articel"), ["Did you mean 'article'"]),
+    "preset and study": (typed("--preset", "article", "--study", "norm"), ["--preset", "leave one away"]),
+    "share above one": (typed("wine", "--train-share", "1,2"), ["--train-share", "at most 1"]),
+    "share of no rows": (typed("wine", "--train-share", "0.01"), ["must", "1 training rows"]),
+    "column to drop": (drop_unknown, ["'heigth'", "Did you mean 'height'"]),
+    "all columns dropped": (drop_all, ["input column"]),
+    "unknown group": (unknown_group, ["'hight'", "Did you mean 'height'"]),
+    "group of a named data set": (typed("wine", "--group", "x"), ["wine", "group"]),
+    "time and group": (time_and_group, ["group", "time"]),
+    "test table that is not there": (no_test_table, ["nowhere.csv"]),
+    "test table of other columns": (other_test_table, ["weight"]),
+    "image size for a table": (image_size_of_table, ["image_size"]),
+    "image size of none": (typed("--image-size", "0"), ["--image-size", "greater than or equal to 1"]),
+    "three rows": (three_rows, ["10 usable rows", "3 rows"]),
+    "text that is a picture": (picture_as_text, ["data.csv"]),
+    "spreadsheet": (spreadsheet, ["data.xlsx", "CSV"]),
+    "folder with one class": (one_class, ["pictures", "'cat'"]),
+    "no model there": (typed("wine", "--model", "net.py:Net"), ["net.py"]),
+    "no such name in a model file": (model_file("class Net: pass", "Nett"), ["Nett", "Net"]),
+    "model that does not parse": (model_file("def build(:\n    pass"), ["net.py", "line 1"]),
+    "model that raises at import": (model_file("raise RuntimeError('no weights')"), ["no weights", "net.py"]),
+    "model that trains at import": (model_file(TRAINS), ["__name__"]),
+    "model that is no module": (model_file("def build():\n    return 3"), ["build", "Module"]),
+    "model of the wrong width": (model_file(WIDE), ["7", "3"]),
+    "model that raises": (model_file(RAISES), ["ValueError", "half a batch"]),
+    "model arguments without a model": (typed("wine", "--model-args", "a=1"), ["--model"]),
+    "model argument of no name": (model_file(WIDE, args=("--model-args", "128")), ["name=value", "'128'"]),
+    "unknown model argument": (model_file(WIDTH, args=("--model-args", "widht=8")), ["widht", "width"]),
+    "network model": (typed("wine", "--network", "model"), ["--model file.py:name"]),
+    "depth of a model": (model_file(WIDTH, args=("--depth", "2,4")), ["depths", "net.py"]),
+    "broken configuration": (configured("seeds = "), ["normwise.toml", "TOML"]),
+    "unknown field of a configuration": (configured("sead = 3"), ["'sead'"]),
     "spec with an unknown field": (spec_with("q.toml", 'dato = "wine"'), ["'dato'", "Did you mean 'data'"]),
 }
 

@@ -92,9 +92,10 @@ def test_the_baseline_stays_whatever_it_is(fitted: Narrow) -> None:
     assert len(names(left)) == 2
 
 
-def test_a_study_of_initializations_keeps_them(fitted: Narrow) -> None:
-    left = fitted(6.0, study="init")
-    assert len(left.prepared.spec.initializations) == 7
+def test_a_study_says_what_goes_first(fitted: Narrow) -> None:
+    whole = fitted(None, study="init")
+    left = fitted(whole.seconds - 0.1, study="init")
+    assert set(names(whole)) - set(names(left)) == {"he ×0.3"}
 
 
 def test_epochs_become_steps_when_they_are_too_many(fitted: Narrow) -> None:

@@ -13,7 +13,7 @@ def test_every_variant_is_timed_in_every_burst_and_the_random_state_left_alone()
     ground = Ground(Network(kind="mlp", widths=(8,)), None, 16, "sgd", 5)
     state = torch.get_rng_state()
     record = measure_cost(
-        ground, (Variant(), Variant(norm="batch", dropout=0.1)), Initialization(), load("wine")
+        ground, (Variant(), Variant(norm="batch", dropout=0.1)), (Initialization(),) * 2, load("wine")
     )
     assert torch.equal(torch.get_rng_state(), state)
     assert record.variants == ("none", "batch + dropout 0.1")

@@ -39,7 +39,7 @@ def augmentations(incomplete: str) -> list[str]:
 
 def initializations(incomplete: str) -> list[str]:
     """Schemes."""
-    from normwise.compare.spec import SCHEMES
+    from normwise.compare.variant import SCHEMES
 
     return _starting(SCHEMES, incomplete)
 

@@ -52,9 +52,7 @@ def fit(prepared: Prepared, timings: Timings, budget: float | None, *, strict: b
         return Fitted(prepared, seconds, (), budget)
     asked = set() if strict else set(prepared.asked.model_fields_set)
     shed: list[str] = []
-    keep_initializations = "initializations" in asked or prepared.study.keeps_initializations
-    steps = () if keep_initializations else _fewer_initializations(prepared)
-    for narrower, what in steps:
+    for narrower, what in () if "initializations" in asked else _fewer_initializations(prepared):
         prepared, seconds = narrower, timings.seconds(narrower)
         shed.append(what)
         if seconds <= budget:

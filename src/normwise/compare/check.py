@@ -197,7 +197,7 @@ def _tried(plan: Plan, split: Split) -> tuple[dict[Variant, str], tuple[str, ...
     seen: dict[str, None] = {}
     for variant in plan.variants:
         try:
-            seen |= dict.fromkeys(_try(plan.ground, variant, plan.spec.initializations, split))
+            seen |= dict.fromkeys(_try(plan.ground, variant, plan.spec.initializations_of(variant), split))
         except NormwiseError as error:
             chosen = plan.spec.variants is None and plan.ground.network.kind == "model"
             if not chosen or variant.name == plan.baseline:

@@ -40,12 +40,15 @@ class CostRecord:
 
 
 def measure_cost(
-    ground: Ground, variants: tuple[Variant, ...], initialization: Initialization, data: Dataset
+    ground: Ground, variants: tuple[Variant, ...], initializations: tuple[Initialization, ...], data: Dataset
 ) -> CostRecord:
-    """Time the variants of a setting against each other; the caller's random state is left as it was."""
+    """Time the variants of a setting against each other, each from its initialization; random states are left alone."""
     with torch.random.fork_rng(devices=[]):
         split = split_for(ground, data, 0)
-        trainings = [Training(ground, v, initialization, split, lr=LR, seed=0) for v in variants]
+        trainings = [
+            Training(ground, variant, initialization, split, lr=LR, seed=0)
+            for variant, initialization in zip(variants, initializations, strict=True)
+        ]
         bursts: list[list[float]] = [[] for _ in variants]
         for _ in range(ROUNDS):
             for training, times in zip(trainings, bursts, strict=True):

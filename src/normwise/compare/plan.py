@@ -135,7 +135,7 @@ class Plan:
             self._measure.name,
             self.ground,
             variant,
-            initialization or self.spec.initializations[0],
+            initialization or self.spec.initialization_of(variant),
             lr,
             seed,
         )

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from normwise.compare.problems import first_problem
-from normwise.compare.variant import NORMS, Variant, product
+from normwise.compare.variant import NORMS, SCHEMES, Variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -50,9 +50,6 @@ STUDIES = {
 ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid")
 WIDEST, DEEPEST = 16_384, 512
 """Far beyond what a comparison on one machine can train; a slip of the finger is refused instead of started."""
-
-SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian", "own")
-"""`own` is the draw that a model's builder makes; the other schemes draw anew."""
 
 _FIELDS = {
     "mlp": {"widths", "single_logit"},
@@ -294,6 +291,17 @@ class Spec(_Frozen):
         if self.variants is None:
             return product(norms=[norm for norm in NORMS if _fits(norm, kind)])
         return tuple(variant for variant in self.variants if _fits(variant.norm, kind))
+
+    def initialization_of(self, variant: Variant) -> Initialization:
+        """What a variant is initialised with, the main one of the question unless it brings its own."""
+        if not variant.init:
+            return self.initializations[0]
+        scheme, _, scale = variant.init.partition(":")
+        return Initialization(scheme=scheme, scale=float(scale or 1.0))
+
+    def initializations_of(self, variant: Variant) -> tuple[Initialization, ...]:
+        """All that it is trained from: its main one, and those that show the sensitivity to it."""
+        return (self.initialization_of(variant), *self.initializations[1:])
 
     def baseline_for(self, kind: NetworkKind) -> str:
         """The name of the variant that the others are held against."""

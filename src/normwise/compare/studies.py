@@ -24,12 +24,10 @@ class Study:
     Attributes:
         fields: values of `Spec` for what was left open.
         shed_first: names of variants in the order in which they go when time is short.
-        keeps_initializations: whether they are what is asked, so that a budget leaves them alone.
     """
 
     fields: dict[str, Any]
     shed_first: tuple[str, ...] = ()
-    keeps_initializations: bool = False
 
 
 def article_drops() -> tuple[str, ...]:
@@ -70,18 +68,12 @@ def _regularize(images: bool, classes: int) -> Study:
 
 
 def _init(images: bool, classes: int) -> Study:
-    schemes = ("xavier", "orthogonal", "lsuv")
-    scales = (0.1, 0.3, 3.0)
+    schemes = ("xavier", "orthogonal", "lsuv", "he:0.3", "he:0.1", "he:3")
+    plain = tuple(Variant(init=scheme) for scheme in schemes)
+    batch = (Variant(norm="batch"), Variant(norm="batch", init="he:0.1"))
     return Study(
-        {
-            "variants": product(norms=["none", "batch"]),
-            "initializations": (
-                Initialization(),
-                *(Initialization(scale=scale) for scale in scales),
-                *(Initialization(scheme=scheme) for scheme in schemes),
-            ),
-        },
-        keeps_initializations=True,
+        {"variants": (Variant(), *plain, *batch), "initializations": (Initialization(),)},
+        shed_first=(plain[3].name, plain[5].name, batch[1].name, plain[1].name),
     )
 
 

@@ -31,9 +31,14 @@ def missing(prepared: Prepared, store: Store, records: Mapping[str, TrialRecord]
 def missing_costs(prepared: Prepared, store: Store) -> list[Task]:
     """Step times that are not taken yet; these run one at a time, with nothing beside them."""
     known = store.records("cost", CostRecord)
-    initialization = prepared.spec.initializations[0]
+    spec = prepared.spec
     tasks = [
-        Task("cost", cost_key(plan), measure_cost, (plan.ground, plan.variants, initialization))
+        Task(
+            "cost",
+            cost_key(plan),
+            measure_cost,
+            (plan.ground, plan.variants, tuple(spec.initialization_of(v) for v in plan.variants)),
+        )
         for plan in prepared.plans
     ]
     return [task for task in tasks if task.key not in known]

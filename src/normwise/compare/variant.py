@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,6 +15,9 @@ from normwise.errors import ArgumentError, explain, unknown_name
 Position = Literal["before", "after"]
 
 NORMS = ("none", "batch", "layer", "group", "instance", "rms", "weight")
+SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian", "own")
+"""`own` is the draw that a model's builder makes; the other schemes draw anew."""
+
 AUGMENTATIONS = ("flip", "shift", "rotate", "scale", "crop", "brightness", "erase")
 
 
@@ -29,6 +33,7 @@ class Variant(BaseModel):
         weight_decay: decoupled from norms and biases; given to the optimizer.
         augment: image augmentations, such as "shift" or "rotate:10".
         norm_output: also normalize the output layer.
+        init: an initialization of its own, such as "xavier" or "he:0.1"; "" takes the question's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +46,7 @@ class Variant(BaseModel):
     weight_decay: float = Field(0.0, ge=0.0, allow_inf_nan=False)
     augment: tuple[str, ...] = ()
     norm_output: bool = False
+    init: str = ""
 
     @field_validator("norm")
     @classmethod
@@ -58,6 +64,16 @@ class Variant(BaseModel):
         for augmentation in value:
             if augmentation.partition(":")[0] not in AUGMENTATIONS:
                 raise unknown_name("compare", "augmentation", augmentation.partition(":")[0], AUGMENTATIONS)
+        return value
+
+    @field_validator("init")
+    @classmethod
+    def _known_initialization(cls, value: str) -> str:
+        scheme, _, scale = value.partition(":")
+        if value and scheme not in SCHEMES:
+            raise unknown_name("compare", "initialization", scheme, SCHEMES)
+        if scale and not _is_positive(scale):
+            raise ValueError("an initialization's factor must be a positive number, as in he:0.1")
         return value
 
     @property
@@ -81,8 +97,18 @@ class Variant(BaseModel):
         ]
         if self.augment:
             parts.append(", ".join(self.augment))
+        if self.init:
+            scheme, _, scale = self.init.partition(":")
+            parts.append(scheme + (f" ×{float(scale):g}" if scale else ""))
         # "none" says something only where there is nothing else to say.
         return " + ".join(parts[1:] if parts[0] == "none" and len(parts) > 1 else parts)
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def product(

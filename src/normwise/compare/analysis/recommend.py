@@ -58,7 +58,7 @@ def recommend(
     code = snippets(
         ground.network,
         chosen,
-        plan.spec.initializations[0],
+        plan.spec.initialization_of(chosen),
         in_shape=in_shape,
         out_features=out_features,
         task=evidence.measure.task,

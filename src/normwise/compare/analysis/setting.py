@@ -107,7 +107,7 @@ def _variant(evidence: Evidence, variant: Variant) -> VariantResult:
         ),
         initializations=tuple(
             _init_spread(evidence, init.name, evidence.tuned(variant, init))
-            for init in evidence.plan.spec.initializations
+            for init in evidence.plan.spec.initializations_of(variant)
         ),
         gradient=gradient_flow(tuned),
         percentiles=percentiles(tuned),

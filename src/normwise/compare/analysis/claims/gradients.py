@@ -32,10 +32,11 @@ def gradients(evidence: Evidence, variant: Variant, margin: float) -> Claim:
     decision = decide([b - v for b, v in both], comparisons=evidence.comparisons, margin=GRADIENT_MARGIN)
     more: dict[str, float | None] = {}
     for who, name in ((evidence.baseline, "baseline"), (variant, "variant")):
-        for init in evidence.plan.spec.initializations:
+        spec = evidence.plan.spec
+        for asked, init in zip(spec.initializations, spec.initializations_of(who), strict=True):
             records = evidence.tuned(who, init)
-            more[f"{name}_start {init.name}"] = _mean_slope(records, first_signals)
-            more[f"{name}_end {init.name}"] = _mean_slope(records, last_signals)
+            more[f"{name}_start {asked.name}"] = _mean_slope(records, first_signals)
+            more[f"{name}_end {asked.name}"] = _mean_slope(records, last_signals)
     return line(
         "gradients",
         variant,
@@ -48,7 +49,7 @@ def gradients(evidence: Evidence, variant: Variant, margin: float) -> Claim:
 
 
 def _departures(evidence: Evidence, variant: Variant) -> list[float | None]:
-    by_init = [evidence.tuned(variant, init) for init in evidence.plan.spec.initializations]
+    by_init = [evidence.tuned(variant, init) for init in evidence.plan.spec.initializations_of(variant)]
     departures: list[float | None] = []
     for seed_records in zip(*by_init, strict=True):
         factors = [None if r is None else slope(first_signals(r), r.sizes) for r in seed_records]

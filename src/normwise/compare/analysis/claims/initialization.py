@@ -36,7 +36,7 @@ def initialization(evidence: Evidence, variant: Variant, margin: float) -> Claim
 
 
 def _spreads(evidence: Evidence, variant: Variant) -> list[float | None]:
-    by_init = [evidence.tuned(variant, init) for init in evidence.plan.spec.initializations]
+    by_init = [evidence.tuned(variant, init) for init in evidence.plan.spec.initializations_of(variant)]
     spreads: list[float | None] = []
     for seed_records in zip(*by_init, strict=True):
         values = [None if r is None else evidence.measure.settled(r, "test") for r in seed_records]
