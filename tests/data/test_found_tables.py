@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from normwise.data import Dataset, load
+from normwise.errors import UnknownNameError
 
 RANDOM = np.random.default_rng(0)
 
@@ -188,7 +189,10 @@ def test_imbalance_is_counted_and_lonely_classes_left_out(tmp_path: Path) -> Non
     columns["y"] = ["rare"] * 8 + ["common"] * 191 + ["once"]
     data = load(_write(tmp_path / "a.csv", columns), target="y")
     assert dict(zip(data.classes, data.class_counts, strict=True)) == {"common": 191, "rare": 8}
-    assert data.warnings == ("1 class of the target with a single row left out: 'once'",)
+    assert sorted(data.warnings) == [
+        "1 class of the target has fewer than 10 rows: 'rare' (8), too few to tell how well they are predicted",
+        "1 class of the target with a single row left out: 'once'",
+    ]
 
 
 def test_groups_stay_in_one_part_and_are_no_input(tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_a_table_of_test_rows(tmp_path: Path) -> None:
     split = data.split(1)
     assert [len(part.targets) for part in (split.train, split.validation, split.test)] == [150, 50, 40]
     assert torch.isfinite(split.test.inputs).all()
-    assert "words outside the training part that it does not have: 'word (1 value)'" in split.notes
+    assert "validation or test have words that training does not: 'word (1 value)'" in split.notes
     assert data.fingerprint != load(path, target="y").fingerprint
 
 
@@ -263,7 +267,7 @@ def test_extremes_of_a_quantity_are_told_and_units_stay(tmp_path: Path) -> None:
     data = load(_write(tmp_path / "a.csv", columns), target="y")
     assert data.notes == (
         "2 values of the target 'y' lie more than 10 interquartile ranges from the median "
-        "(from -500000 to 1e+06); such rows weigh most in squared errors",
+        "(all run from -500,000 to 1,000,000); such rows weigh most in squared errors",
     )
     split = data.split(0)
     assert split.target_std > 1000
@@ -293,4 +297,31 @@ def test_classes_that_look_alike_are_warned_of(tmp_path: Path) -> None:
 def test_many_small_classes_are_searched_for_leaks_quietly(tmp_path: Path) -> None:
     columns = _plain(100)
     columns["y"] = [f"c{index % 45}" for index in range(100)]
-    assert load(_write(tmp_path / "a.csv", columns), target="y").warnings == ()
+    warnings = load(_write(tmp_path / "a.csv", columns), target="y").warnings
+    assert len(warnings) == 1
+    assert warnings[0].startswith("45 classes of the target have fewer than 10 rows: ")
+
+
+def test_a_target_that_counts_the_rows_is_warned_of(tmp_path: Path) -> None:
+    columns = _plain()
+    columns["y"] = list(range(1, 201))
+    data = load(_write(tmp_path / "a.csv", columns), target="y")
+    assert data.warnings == (
+        "the target 'y' only counts the rows, 1 to 200: choose another column, "
+        "unless their order is to be predicted",
+    )
+
+
+def test_a_dropped_identifier_is_not_said_to_be_read(tmp_path: Path) -> None:
+    columns = _plain()
+    columns["ticket"] = [f"PC {index}" if index % 4 == 0 else str(index) for index in range(200)]
+    columns["y"] = ["a", "b"] * 100
+    notes = load(_write(tmp_path / "a.csv", columns), target="y").notes
+    assert notes == ("dropped as identifiers: 'ticket' (200 different values in 200, such as 'PC 0')",)
+
+
+def test_a_first_row_without_names_is_suspected(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("5.1,3.5,1.4,setosa\n" * 20)
+    with pytest.raises(UnknownNameError, match="these look like values; add a header line"):
+        load(str(path), target="species")

@@ -11,6 +11,7 @@ from normwise.data.numerals import groups_with_points, read_numerals, writes_dec
     [
         (["1,234", "12", "3,456,789"], False, [1234, 12, 3456789], ("thousands separators",)),
         (["1,234", "12"], True, [1.234, 12], ("decimal commas",)),
+        (["0,512", "1,234", "-0,250"], False, [0.512, 1.234, -0.25], ("decimal commas",)),
         (["1,5", "-2,25"], True, [1.5, -2.25], ("decimal commas",)),
         (["1,5", "2,25"], False, [1.5, 2.25], ("decimal commas",)),
         (["1.234,5", "12"], True, [1234.5, 12], ("decimal commas", "thousands separators")),
@@ -57,4 +58,5 @@ def test_how_a_table_writes_its_decimals() -> None:
     assert not writes_decimal_commas(pl.Series(["1.5", "2"]))
     assert not writes_decimal_commas(pl.Series(["1,5", "x"]))
     assert groups_with_points(pl.Series(["1.234", "5"]))
+    assert not groups_with_points(pl.Series(["1.234", "0.512"]))
     assert not groups_with_points(pl.Series(["1.234", "5.1"]))

@@ -118,6 +118,9 @@ def test_a_column_known_only_by_its_gaps_keeps_the_indicator() -> None:
     prepared = prepare(_table([5, NAN, 5, NAN, 5, 5, 5, NAN, 5, 5]), ROWS)
     assert prepared.train.tolist() == [[0], [1], [0], [1], [0], [0]]
     assert prepared.validation.tolist() == [[0], [1]]
+    assert prepared.notes[0] == (
+        "only whether a value is missing kept of 1 column, otherwise constant in the training part: 'c0'"
+    )
 
 
 def test_nothing_varies() -> None:
@@ -134,7 +137,7 @@ def test_categories_come_from_training() -> None:
     assert prepared.test.tolist() == [blue, red]
     assert prepared.notes == (
         "1 column of words encoded one-hot: 'k (2 and missing)'",
-        "words outside the training part that it does not have: 'k (1 value)'",
+        "validation or test have words that training does not: 'k (1 value)'",
     )
 
 

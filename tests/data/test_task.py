@@ -55,7 +55,7 @@ def test_task_asked_for_wins() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([3, 3]), "at least two values. Got 3.0 in every row"),
+        (np.array([3, 3]), "at least two values. Got 3 in every row"),
         (np.array(["a", "a"]), "Got 'a' in every row"),
         (np.array([1.0, np.inf, -np.inf]), "Got 2 other values, the first one inf in row 2"),
         (np.array([1.0, 2.0, np.nan]), "Got 1 other value, the first one nan in row 3"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import polars as pl
 import pytest
 
@@ -83,3 +85,32 @@ def test_times_of_day() -> None:
 
 def test_nothing_at_all() -> None:
     assert _typed(["", None, "NA"]) == ([None, None, None], ())
+
+
+def test_full_width_digits_are_digits() -> None:
+    values, notes = _typed(["１２，３４５．５", "－７", "9", "？"])
+    assert values == [12345.5, -7, 9, None]
+    assert notes == (
+        "thousands separators taken out: 'c'",
+        "full-width digits and signs read as plain ones: 'c' (3 values)",
+    )
+    assert _typed(["２０２４－０１－３１"])[0][0] == datetime(2024, 1, 31)
+
+
+def test_words_keep_their_full_width_signs() -> None:
+    assert _typed(["甲（１）", "乙（２）"]) == (["甲（１）", "乙（２）"], ())
+
+
+def test_units_are_taken_off() -> None:
+    assert _typed(["3 kg", "unknown", "4.5 kg"]) == (
+        [3, None, 4.5],
+        (
+            "words among numbers or dates became missing values: 'c' (1 value: 'unknown')",
+            "units taken off: 'c' (kg)",
+        ),
+    )
+
+
+def test_bands_of_a_target_are_classes() -> None:
+    assert _typed(["1", "2", "3+"], booleans=False)[0] == ["1", "2", "3+"]
+    assert _typed(["1", "2", "3+"])[0] == [1, 2, 3]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from normwise.data.classes import look_alikes
+from normwise.data.classes import look_alikes, rare_classes
 from normwise.data.contents import TableContents
 from normwise.data.leaks import giveaways
 from normwise.data.split import TEST, free_then_test
@@ -68,7 +68,7 @@ def arrange(
     twins = find_twins(table)
     fixed = None if test is None or own is None else free_then_test(own, table.rows - own)
     notes: list[str] = []
-    warnings = [*giveaways(table, target, twins.first), *look_alikes(target)]
+    warnings = [*giveaways(table, target, twins.first), *look_alikes(target), *rare_classes(target)]
     if test is not None and fixed is not None:
         notes.append(
             f"the {count(int((fixed == TEST).sum()), 'row')} of {test.name} are the test part of every split"

@@ -13,6 +13,9 @@ from normwise.errors import DataError, explain
 FEWEST = 2
 """Rows that a class needs: one to train on and one to test on."""
 
+FEW = 10
+"""Of a class with fewer rows one or two are tested on."""
+
 
 def without_lonely(target: Target) -> tuple[Target, npt.NDArray[np.bool_] | None, str]:
     """Leave classes of a single row out, if two or more classes remain.
@@ -47,6 +50,22 @@ def without_lonely(target: Target) -> tuple[Target, npt.NDArray[np.bool_] | None
     smaller = Target(target.name, target.task, target.reason, codes[labels[kept]], classes)
     single = count(len(lonely), "class", "classes")
     return smaller, kept, f"{single} of the target with a single row left out: {listing(lonely)}"
+
+
+def rare_classes(target: Target) -> tuple[str, ...]:
+    """Warn of classes with so few rows that no metric tells how well they are predicted."""
+    if target.task != "classification":
+        return ()
+    counts = np.bincount(target.values.astype(np.int64), minlength=len(target.classes))
+    rare = [index for index in np.argsort(counts, kind="stable") if FEWEST <= counts[index] < FEW]
+    if not rare:
+        return ()
+    shown = ", ".join(f"{target.classes[index]!r} ({counts[index]})" for index in rare[:3])
+    more = f" and {len(rare) - 3:,} more" if len(rare) > 3 else ""
+    which = count(len(rare), "class", "classes")
+    verb = "has" if len(rare) == 1 else "have"
+    said = f"{which} of the target {verb} fewer than {FEW} rows: {shown}{more}"
+    return (f"{said}, too few to tell how well they are predicted",)
 
 
 def look_alikes(target: Target) -> tuple[str, ...]:

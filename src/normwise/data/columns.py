@@ -187,6 +187,7 @@ def _categories(name: str, words: polars.Series, remarks: Remarks) -> Categorica
     kind = kind_of_words(name, present, distinct)
     if kind is not None:
         remarks.add(kind[0], name, kind[1])
+        remarks.forget("strangers", name)
         return None
     if distinct > MOST_KEPT:
         # Ties at the edge go by the word, so that no order of rows or sort decides.

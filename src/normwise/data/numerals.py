@@ -16,10 +16,11 @@ _PERCENT = r"[%％]$"
 _END = r"(?:[eE][-+]?\d+)?$"
 
 POINT_NUMBER = rf"^[-+]?\d*\.?\d+{_END}"
-COMMA_NUMBER = rf"^[-+]?(?:\d{{1,3}}(?:\.\d{{3}})+|\d+)?(?:,\d+)?{_END}"
-_GROUPED_POINT = rf"^[-+]?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?{_END}"
-_GROUPED_BLANK = rf"^[-+]?(?:\d{{1,3}}(?:['’ ]\d{{3}})+|\d+)(?:[.,]\d+)?{_END}"
-_POINT_GROUPS = r"^[-+]?\d{1,3}(?:\.\d{3})+$"
+COMMA_NUMBER = rf"^[-+]?(?:[1-9]\d{{0,2}}(?:\.\d{{3}})+|\d+)?(?:,\d+)?{_END}"
+# No group of thousands begins with zero: 0,512 is a fraction.
+_GROUPED_POINT = rf"^[-+]?(?:[1-9]\d{{0,2}}(?:,\d{{3}})+|\d+)(?:\.\d+)?{_END}"
+_GROUPED_BLANK = rf"^[-+]?(?:[1-9]\d{{0,2}}(?:['’ ]\d{{3}})+|\d+)(?:[.,]\d+)?{_END}"
+_POINT_GROUPS = r"^[-+]?[1-9]\d{0,2}(?:\.\d{3})+$"
 
 _SAMPLE = 500
 

@@ -142,12 +142,20 @@ def _add_numeric(
     for block, part, gap in zip(blocks, values, missing, strict=True):
         block.append((part[:, ~constant] - mean[~constant]) / std[~constant])
         block.append(gap[:, indicator].astype(np.float64))
-    dropped += [name for name, flag in zip(table.names, constant, strict=True) if flag]
-    imputed = any_missing & ~absent
+    # What is constant where it is known may still tell by its gaps.
+    dropped += [table.names[i] for i in np.flatnonzero(constant & ~indicator)]
+    gaps_alone = [table.names[i] for i in np.flatnonzero(constant & indicator)]
+    if gaps_alone:
+        which = count(len(gaps_alone), "column")
+        notes.append(
+            f"only whether a value is missing kept of {which}, otherwise constant in the training part: "
+            f"{listing(gaps_alone)}"
+        )
+    imputed = any_missing & ~absent & ~constant
     if imputed.any():
         numbers = sum(gap.sum(axis=0) for gap in missing)
         names = [f"{table.names[i]} ({numbers[i]:,})" for i in np.flatnonzero(imputed)]
-        added = int(indicator.sum())
+        added = int((indicator & ~constant).sum())
         notes.append(
             f"missing numbers replaced by the training median in {count(len(names), 'column')}: {listing(names)}"
             + (f"; {count(added, 'indicator column')} added" if added else "")
@@ -197,5 +205,5 @@ def _said_of_words(encoded: list[_OneHot]) -> list[str]:
         notes.append(f"{count(len(words), 'column')} of words encoded one-hot: {listing(words)}")
     unseen = [one_hot.unseen for one_hot in encoded if one_hot.unseen]
     if unseen:
-        notes.append(f"words outside the training part that it does not have: {listing(unseen)}")
+        notes.append(f"validation or test have words that training does not: {listing(unseen)}")
     return notes

@@ -27,6 +27,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "thousands separators": "thousands separators taken out",
         "percent signs": "percent signs taken off",
         "currency signs": "currency signs taken off",
+        "units": "units taken off",
+        "magnitudes": "thousands, millions and their like multiplied out",
+        "limits": "limits taken as their number",
+        "full width": "full-width digits and signs read as plain ones",
     }
 )
 """Kinds of remarks, the most important first, and what they begin with."""
@@ -44,15 +48,21 @@ class Remarks:
     """
 
     def __init__(self) -> None:
-        self._items: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        self._items: dict[str, dict[str, str]] = {kind: {} for kind in KINDS}
 
     def add(self, kind: str, name: str, detail: str = "") -> None:
         """Remember that a column is of a kind."""
-        self._items[kind].append(f"{name!r} ({detail})" if detail else repr(name))
+        self._items[kind][name] = f"{name!r} ({detail})" if detail else repr(name)
+
+    def forget(self, kind: str, name: str) -> None:
+        """Take a remark back, if there is one."""
+        self._items[kind].pop(name, None)
 
     def sentences(self) -> tuple[str, ...]:
         """One sentence a kind, naming at most five columns."""
-        return tuple(f"{KINDS[kind]}: {_few(items)}" for kind, items in self._items.items() if items)
+        return tuple(
+            f"{KINDS[kind]}: {_few([*items.values()])}" for kind, items in self._items.items() if items
+        )
 
 
 def _few(items: list[str]) -> str:

@@ -17,7 +17,11 @@ from normwise.errors import ArgumentError, DataError, UnknownNameError, explain
 
 MOST_LISTED = 20
 
-_LIKELY_TARGETS = ("target", "label", "y", "class", "labels", "outcome", "标签", "目标", "类别", "结果")
+_LIKELY_TARGETS = (
+    *("target", "label", "y", "class", "labels", "outcome", "标签", "目标", "类别", "结果"),
+    *("survived", "churn", "churned", "exited", "default", "fraud", "diagnosis", "species", "quality"),
+    *("saleprice", "price", "是否流失", "是否违约", "房价", "价格"),
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,10 @@ def find_column(what: str, name: str, columns: Sequence[str]) -> str:
     guess = f" Did you mean {' or '.join(repr(folded[found]) for found in near)}?" if near else ""
     known = ", ".join(sorted(columns)[:MOST_LISTED])
     more = f" and {len(columns) - MOST_LISTED:,} more" if len(columns) > MOST_LISTED else ""
-    raise UnknownNameError(f"load: unknown {what} {name!r}.{guess} Known: {known}{more}.")
+    # Names that are mostly numbers or empty are a first row.
+    bare = not guess and 2 * sum(map(_is_value, columns)) >= len(columns)
+    hint = " hint: these look like values; add a header line." if bare else ""
+    raise UnknownNameError(f"load: unknown {what} {name!r}.{guess} Known: {known}{more}.{hint}")
 
 
 def without(contents: TableContents, drop: Iterable[str], where: str) -> TableContents:
@@ -116,6 +123,14 @@ def without(contents: TableContents, drop: Iterable[str], where: str) -> TableCo
     names = tuple(name for name in contents.names if name not in gone)
     words = tuple(column for column in contents.categorical if column.name not in gone)
     return TableContents(names, contents.numeric[:, kept], words)
+
+
+def _is_value(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _plain(name: str) -> str:

@@ -17,7 +17,7 @@ from normwise.data.dataset import Dataset, assemble, check_rows
 from normwise.data.remarks import Remarks
 from normwise.data.roles import Roles, find_roles
 from normwise.data.source import RowNamer, Source, base_name, read_source
-from normwise.data.target_column import extremes, missing, read_target_column
+from normwise.data.target_column import counter, extremes, missing, read_target_column
 from normwise.data.task import Task
 from normwise.data.wording import count
 from normwise.data.words import stripped, typed
@@ -93,7 +93,7 @@ def load_table(
         contents=contents,
         target=decided,
         notes=tuple(note for note in found if note),
-        warnings=plan.warnings,
+        warnings=tuple(warning for warning in (counter(decided), *plan.warnings) if warning),
         fixed=plan.fixed,
         groups=plan.groups,
         order=plan.order,

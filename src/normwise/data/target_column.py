@@ -79,8 +79,24 @@ def extremes(target: Target) -> str:
     return (
         f"{count(int(far.sum()), 'value')} of the target {target.name!r} "
         f"{'lies' if far.sum() == 1 else 'lie'} more than {FAR} interquartile ranges from the median "
-        f"(from {target.values.min():g} to {target.values.max():g}); such rows weigh most in squared errors"
+        f"(all run from {_shown(target.values.min())} to {_shown(target.values.max())}); "
+        f"such rows weigh most in squared errors"
     )
+
+
+def counter(target: Target) -> str:
+    """A warning of a quantity that counts the rows, as an index without a telling name does; empty for others."""
+    if target.task != "regression" or not np.all(np.diff(target.values) == 1):
+        return ""
+    first, last = _shown(target.values[0]), _shown(target.values[-1])
+    return (
+        f"the target {target.name!r} only counts the rows, {first} to {last}: choose another column, "
+        f"unless their order is to be predicted"
+    )
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1000 or number == round(number) else f"{number:.4g}"
 
 
 def _check_strangers(words: polars.Series, task: Task | None) -> None:

@@ -91,7 +91,7 @@ def read_target(
     numbers = values.astype(np.float64)
     _check_finite(name, numbers, row_name)
     distinct = np.unique(numbers)
-    _check_varies(name, len(distinct), repr(distinct[0].item()) if len(distinct) else "no value")
+    _check_varies(name, len(distinct), f"{distinct[0]:.15g}" if len(distinct) else "no value")
     whole = bool(np.all(distinct == np.rint(distinct)))
     kind = "integers" if whole else "numbers with fractions"
     found = f"{len(distinct):,} distinct {kind}"

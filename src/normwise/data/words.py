@@ -8,6 +8,7 @@ from normwise._optional import require
 from normwise.data.dates import read_clock, read_dates
 from normwise.data.numerals import groups_with_points, read_numerals
 from normwise.data.remarks import Remarks
+from normwise.data.units import read_measured
 from normwise.data.wording import count
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ _BOOLEANS = (
     ("on", "off"), ("ja", "nein"), ("oui", "non"), ("si", "no"), ("sí", "no"), ("sim", "não"), ("да", "нет"),
 )  # fmt: skip
 
+_FULL_WIDTH = {chr(code + 0xFEE0): chr(code) for code in (*range(0x30, 0x3A), *map(ord, ",.-+%/:()<>?~$"))}
+"""Digits and signs as East Asian input methods write them, and as everybody else does."""
+
+_FEW_CLASSES = 20
+
 MOST_STRANGERS = 0.05
 """Up to this share of a column of numbers may be words of at most five kinds, which then are missing."""
 
@@ -50,6 +56,7 @@ def typed(
 
     Empty fields, NA, N/A, NaN, null and ? are missing everywhere; among numbers and dates also none, -, a lone
     dot, unknown, 未知 and their like, and up to five other words if they are at most one value in twenty.
+    Full-width digits and signs are read as plain ones; what stays words keeps them.
 
     Args:
         series: the column.
@@ -57,8 +64,19 @@ def typed(
         comma: whether the table writes decimal commas.
         booleans: whether yes and no become true and false; a target keeps them as the names of its classes.
     """
+    wide = series.str.contains("[" + "".join(_FULL_WIDTH) + "]").fill_null(False)
+    if not wide.any():
+        return _typed(stripped(series), remarks, comma, booleans)
+    plain = stripped(series.str.replace_many(list(_FULL_WIDTH), list(_FULL_WIDTH.values())))
+    found = _typed(plain, remarks, comma, booleans)
+    if found.dtype == _polars().String:
+        return stripped(series)
+    remarks.add("full width", series.name, count(int(wide.sum()), "value"))
+    return found
+
+
+def _typed(words: polars.Series, remarks: Remarks, comma: bool, booleans: bool) -> polars.Series:
     pl = _polars()
-    words = stripped(series)
     present = words.drop_nulls()
     if not len(present):
         return words
@@ -69,7 +87,7 @@ def typed(
     flags = _boolean(words)
     if flags is not None and (booleans or flags[1] == "true/false"):
         if booleans:
-            remarks.add("boolean", series.name, flags[1])
+            remarks.add("boolean", words.name, flags[1])
         return flags[0]
     strangers = words.filter(numbers.is_null() & words.is_not_null()) if not grouped else present
     known = words.str.to_lowercase().is_in(UNKNOWN).fill_null(False)
@@ -81,18 +99,22 @@ def typed(
     else:
         found = _decorated(kept, remarks, comma)
         found = _dated(kept, remarks) if found is None else found
+        if found is None:
+            # Of a target with few classes a limit is part of the name.
+            limits = booleans or kept.n_unique() > _FEW_CLASSES
+            found = _measured(kept, remarks, comma, limits)
     if found is not None:
         if known.any():
-            remarks.add("unknown", series.name, _counted(words.filter(known)))
+            remarks.add("unknown", words.name, _counted(words.filter(known)))
         return found
     rest = strangers.filter(~strangers.str.to_lowercase().is_in(UNKNOWN))
     if len(rest) <= MOST_STRANGERS * kept.drop_nulls().len() and rest.n_unique() <= 5:
-        remarks.add("unknown", series.name, _counted(strangers))
+        remarks.add("unknown", words.name, _counted(strangers))
         return numbers.fill_nan(None)
     if 2 * len(rest) < len(present):
         verb = "is no number" if len(rest) == 1 else "are no numbers"
         detail = f"{len(rest):,} of {count(len(present), 'value')} {verb}, such as {rest[0]!r}"
-        remarks.add("strangers", series.name, detail)
+        remarks.add("strangers", words.name, detail)
     return words
 
 
@@ -114,6 +136,15 @@ def _decorated(words: polars.Series, remarks: Remarks, comma: bool) -> polars.Se
         return None
     for decoration in found.decorations:
         remarks.add(decoration, words.name)
+    return found.values
+
+
+def _measured(words: polars.Series, remarks: Remarks, comma: bool, limits: bool) -> polars.Series | None:
+    found = read_measured(words, comma=comma, limits=limits)
+    if found is None:
+        return None
+    for decoration, detail in found.decorations:
+        remarks.add(decoration, words.name, detail)
     return found.values
 
 
