@@ -121,7 +121,7 @@ def test_of_the_time_column_only_cycles_are_inputs() -> None:
     assert notes == ("inputs taken from the column that orders the rows: 'when' (weekday)",)
     contents, notes = _contents(time="step", when=weeks, step=list(range(20)))
     assert "step" not in contents.names
-    assert notes[0] == "inputs taken from the column that orders the rows: 'step' (none)"
+    assert notes[0] == "no input, as it orders the rows: 'step'"
 
 
 def test_whole_numbers_that_are_dates_by_name_and_value() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from normwise.data import Dataset, load
-from normwise.errors import UnknownNameError
+from normwise.errors import DataError, UnknownNameError
 
 RANDOM = np.random.default_rng(0)
 
@@ -322,6 +322,37 @@ def test_a_dropped_identifier_is_not_said_to_be_read(tmp_path: Path) -> None:
 
 def test_a_first_row_without_names_is_suspected(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("5.1,3.5,1.4,setosa\n" * 20)
+    path.write_text("".join(f"5.{row},3.5,1.4,setosa\n" for row in range(20)))
     with pytest.raises(UnknownNameError, match="these look like values; add a header line"):
         load(str(path), target="species")
+
+
+def test_a_number_of_nines_far_from_all_others_is_told(tmp_path: Path) -> None:
+    columns = _plain()
+    columns["x"][:30] = -999
+    notes = load(_write(tmp_path / "a.csv", columns), target="y").notes
+    assert notes == (
+        "kept as a number, though it looks like a code for missing values (leave such fields empty): "
+        "'x' (-999 in 30 rows)",
+    )
+
+
+def test_rows_that_repeat_the_header_are_dropped(tmp_path: Path) -> None:
+    path = Path(_write(tmp_path / "a.csv", _plain()))
+    path.write_bytes(path.read_bytes() * 2)
+    data = load(str(path), target="y")
+    assert (data.rows, data.inputs) == (400, "2 numeric columns")
+    assert "1 row that only repeats the header dropped" in data.notes
+
+
+def test_a_time_without_cycles_is_no_input(tmp_path: Path) -> None:
+    columns = _plain(visit=np.arange(200) // 3)
+    notes = load(_write(tmp_path / "a.csv", columns), target="y", time="visit").notes
+    assert "no input, as it orders the rows: 'visit'" in notes
+
+
+def test_full_width_separators_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("姓名，年龄，结果\n" + "张，20，是\n" * 30)
+    with pytest.raises(DataError, match="replace the full-width ， by a comma"):
+        load(str(path), target="结果")

@@ -20,6 +20,8 @@ from normwise.data.numerals import groups_with_points, read_numerals, writes_dec
         (["1\u202f234,5"], True, [1234.5], ("decimal commas", "thousands separators")),
         (["1'234.5"], False, [1234.5], ("thousands separators",)),
         (["$1,200.50", "$3", "-$4"], False, [1200.5, 3, -4], ("thousands separators", "currency signs")),
+        (["450.000 €", "89.500 €"], False, [450_000, 89_500], ("thousands separators", "currency signs")),
+        (["1.459 €", "1.509 €"], False, [1.459, 1.509], ("currency signs",)),
         (["12 €", "3 €"], False, [12, 3], ("currency signs",)),
         (["￥12", "3元"], False, [12, 3], ("currency signs",)),
         (["($12.50)", "$1"], False, [-12.5, 1], ("currency signs",)),

@@ -12,6 +12,7 @@ from normwise._optional import require
 from normwise.data.contents import Categorical, TableContents
 from normwise.data.dates import days_of_integers, turns
 from normwise.data.identifiers import kind_of_numbers, kind_of_words
+from normwise.data.missing_codes import code_for_missing
 from normwise.data.remarks import Remarks
 from normwise.data.task import LARGEST
 from normwise.data.wording import count, natural_key
@@ -149,10 +150,10 @@ def _expanded(series: polars.Series, values: _Floats, is_time: bool, remarks: Re
         if not is_time:
             remarks.add("date", name, ", ".join(found) + " beside it" if found else "")
             return {name: days, **_circles(name, found)}
-        remarks.add("time", name, ", ".join(found) or "none")
+        remarks.add(*(("time", name, ", ".join(found)) if found else ("only time", name)))
         return _circles(name, found)
     if is_time:
-        remarks.add("time", name, "none")
+        remarks.add("only time", name)
         return {}
     if series.dtype == pl.Time:
         remarks.add("clock", name)
@@ -161,6 +162,10 @@ def _expanded(series: polars.Series, values: _Floats, is_time: bool, remarks: Re
     if kind is not None:
         remarks.add(kind[0], name, kind[1])
         return {}
+    code = code_for_missing(values)
+    if code is not None:
+        rows = int((values == code).sum())
+        remarks.add("code", name, f"{code:g} in {count(rows, 'row')}")
     return {name: values}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +20,9 @@ from normwise.errors import DataError, explain
 
 if TYPE_CHECKING:
     import polars
+
+_INSIDE = re.compile(r"[\s，；、]")
+"""What may separate the names of a header that came out as one."""
 
 MOST_RAGGED = 100
 """At most so many records with too many or too few fields are left out, and at most one in a hundred."""
@@ -50,21 +54,44 @@ def read_csv(path: Path) -> tuple[polars.DataFrame, str, tuple[str, ...]]:
     data, notes = read_text(path)
     separator, skipped = find_separator(data)
     walk = _walk(path, data, separator, skipped)
-    if len(walk.names) == 1 and len(walk.names[0].split()) > 1 and not walk.ragged:
-        must = f"the fields of {path} must be separated by commas, semicolons, tabs or bars"
-        raise DataError(explain("load", must, f"one column {walk.names[0]!r}", "export the table as CSV"))
+    if len(walk.names) == 1 and _INSIDE.search(walk.names[0].strip()) and not walk.ragged:
+        raise _not_separated(path, walk.names[0])
     if walk.ragged:
         notes = (_said_of_ragged(path, walk), *notes)
     frame = _parse(pl, path, data, separator, skipped, walk)
     rows = frame.height
     frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-    if frame.height == 0:
-        raise DataError(explain("load", f"{path} must have rows below its header", "the header alone"))
     if frame.height < rows:
         notes += (f"{count(rows - frame.height, 'row')} without any value dropped",)
+    full = frame.height
+    frame = _without_headers(frame, walk.names)
+    if frame.height == 0:
+        raise DataError(explain("load", f"{path} must have rows below its header", "the header alone"))
+    if frame.height < full:
+        gone = full - frame.height
+        notes += (
+            f"{count(gone, 'row')} that only {'repeats' if gone == 1 else 'repeat'} the header dropped",
+        )
     if separator != ("\t" if ".tsv" in path.suffixes else ","):
         notes += (f"columns are separated by {NAMES[separator]}",)
     return frame, separator, notes
+
+
+def _not_separated(path: Path, header: str) -> DataError:
+    must = f"the fields of {path} must be separated by commas, semicolons, tabs or bars"
+    wide = next((sign for sign in "，；、" if sign in header), None)
+    hint = f"replace the full-width {wide} by a comma" if wide else "export the table as CSV"
+    return DataError(explain("load", must, f"one column {header!r}", hint))
+
+
+def _without_headers(frame: polars.DataFrame, names: list[str]) -> polars.DataFrame:
+    """The rows that do not repeat the header, as those of tables pasted together do."""
+    pl = require("polars", extra="compare", who="reading a CSV file")
+    # The first column rules nearly all out.
+    if not (frame.to_series(0).str.strip_chars() == names[0]).any():
+        return frame
+    same = pl.all_horizontal(pl.col(name).str.strip_chars() == name for name in names)
+    return frame.filter(~same.fill_null(False))
 
 
 def _walk(path: Path, data: bytes, separator: str, skipped: int) -> _Walk:

@@ -65,6 +65,12 @@ def groups_with_points(words: polars.Series) -> bool:
     return bool(len(dotted) and dotted.str.contains(_POINT_GROUPS).all())
 
 
+def _groups_money(core: polars.Series) -> bool:
+    """Whether points in amounts group digits, as in 450.000 and 89.500; prices of fuel have three digits too."""
+    dotted = core.filter(core.str.contains(".", literal=True))
+    return groups_with_points(core) and 2 * int(dotted.str.ends_with("00").sum()) >= len(dotted)
+
+
 def _read(words: polars.Series, comma: bool) -> Numerals | None:
     pl = _polars()
     core, signs = _without_signs(words)
@@ -72,7 +78,7 @@ def _read(words: polars.Series, comma: bool) -> Numerals | None:
         return None
     present = core.drop_nulls()
     forms = [(COMMA_NUMBER, ",", "."), (_GROUPED_POINT, ".", ","), (_GROUPED_BLANK, None, "'’ ")]
-    if not comma:
+    if not comma and not ("currency signs" in signs and _groups_money(present)):
         forms[0], forms[1] = forms[1], forms[0]
     for pattern, decimal, groups in forms:
         if not present.str.contains(pattern).all():

@@ -10,6 +10,7 @@ MOST_NAMED = 5
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "time": "inputs taken from the column that orders the rows",
+        "only time": "no input, as it orders the rows",
         "identifier": "dropped as identifiers",
         "repeating": "dropped as identifiers that repeat (`group` would keep their rows together)",
         "counter": "dropped, as they only count the rows",
@@ -17,6 +18,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "constant": "dropped as constant",
         "empty": "dropped without any value",
         "type": "dropped, as their type has no meaning here",
+        "code": "kept as a number, though it looks like a code for missing values (leave such fields empty)",
         "strangers": "read as words although mostly numbers",
         "unknown": "words among numbers or dates became missing values",
         "date": "read as dates, in days since 1970-01-01",
