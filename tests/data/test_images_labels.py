@@ -112,7 +112,7 @@ def test_what_does_not_match_is_said(tmp_path: Path) -> None:
         "labels are the column 'label' of 'labels.csv', by 'file'",
         "1 row of 'labels.csv' without a file ignored",
         "1 row of 'labels.csv' without a label ignored",
-        "2 files that are no images of a class ignored: '12.png', '13.png'",
+        "2 files that are no labelled images ignored: '12.png', '13.png'",
     )
 
 
@@ -138,7 +138,7 @@ def test_parts_by_folder_and_by_column(tmp_path: Path) -> None:
     data = _load(tmp_path)
     assert np.bincount(data._dealing.fixed + 1).tolist() == [0, 6, 3, 3]
     assert (
-        "every split has the parts of the folder: train (6 images), validation (3 images), test (3 images)"
+        "every split has the parts of the column 'split': train (6 images), validation (3 images), test (3 images)"
         in data.notes
     )
 

@@ -82,6 +82,9 @@ def test_a_folder_around_everything_is_entered(root: Path, paint: Paint, wrapper
         ("Training", "VALID", "Testing"),
         ("TRAIN", "validation", "test"),
         ("train", "dev", "test"),
+        ("training_set", "valid-data", "test_set"),
+        ("TrainImages", "eval", "test1"),
+        ("训练集", "验证集", "测试集"),
     ],
 )
 def test_parts_stay_as_they_were_dealt(
@@ -128,7 +131,9 @@ def test_test_images_without_labels_are_ignored(root: Path, paint: Paint, flat: 
     paint(flat, 5)
     data = load(str(root))
     assert (data.rows, _fixed(data)) == (12, None)
-    assert data.notes[0] == "5 images in 'test' ignored: no class folders, so no labels"
+    assert [note for note in data.notes if "ignored" in note] == [
+        "5 images in 'test' ignored: no class folders, so no labels"
+    ]
 
 
 def test_parts_inside_of_classes(root: Path, paint: Paint) -> None:
@@ -137,6 +142,27 @@ def test_parts_inside_of_classes(root: Path, paint: Paint) -> None:
         paint(f"{label}/test/more", 3)
     data = load(str(root))
     assert (data.classes, _fixed(data)) == (("a", "b"), [12, 0, 0, 6])
+
+
+def test_classes_that_all_hold_the_same_folders_are_warned_of(root: Path, paint: Paint) -> None:
+    for kind in ("color", "grey"):
+        for label in ("ill", "well"):
+            paint(f"{kind}/{label}", 4)
+    (said,) = load(str(root)).warnings
+    assert said.startswith("'color', 'grey' are taken as the classes, and all of them hold 'ill', 'well': if")
+    paint("grey/doubtful", 1)
+    assert load(str(root)).warnings == ()
+
+
+def test_masks_of_images_are_warned_of(root: Path, paint: Paint) -> None:
+    paint("images", 6)
+    paint("masks", 6)
+    assert load(str(root)).warnings == ()
+    for mask, image in zip((root / "masks").iterdir(), (root / "images").iterdir(), strict=True):
+        mask.rename(root / "masks" / image.name)
+    assert load(str(root)).warnings == (
+        "'masks' is taken as a class, and its files are called as those in 'images': masks of images are no class",
+    )
 
 
 def test_a_class_may_be_called_train(root: Path, paint: Paint) -> None:
@@ -195,7 +221,7 @@ def test_clutter_is_passed_over_and_the_rest_is_said(root: Path, paint: Paint) -
     paint(".", 1)
     assert load(str(root)).notes == (
         "1 sub-folder without images ignored: 'drafts'",
-        "3 files that are no images of a class ignored: '13.png', 'a/labels.txt', 'notes.md'",
+        "3 files that are no labelled images ignored: '13.png', 'a/labels.txt', 'notes.md'",
     )
 
 
@@ -235,7 +261,7 @@ def test_links_are_followed_once(root: Path, paint: Paint, tmp_path: Path) -> No
     assert data.notes == (
         "images in sub-folders of a class belong to the class: 'b/again'",
         "1 sub-folder without images ignored: 'b/deep'",
-        "1 file that is no image of a class ignored: 'a/self'",
+        "1 file that is no labelled image ignored: 'a/self'",
         "5 links to folders that are read anyway not followed: 'a/loop', 'a/up', 'b/again/round', "
         "'b/deep/far', 'latest'",
     )
@@ -280,6 +306,7 @@ def test_a_pipe_is_no_image(root: Path, paint: Paint) -> None:
             ["train/a", "test/a"],
             "train must hold two class folders or more. Got 'a' alone. hint: add another class",
         ),
+        (["train"], "Got 4 images in 'train' alone and no table of labels beside them. hint: put the images"),
         (["train", "test"], "Got images in 'test', 'train' themselves. hint: put the images of each class"),
         (["val/a", "val/b", "test/a", "test/b"], "Got 'test', 'val' and no train folder."),
         (["train/a", "train/b", "val/a", "dev/a"], "must hold one folder for each part. Got 'dev' and 'val'"),
@@ -305,7 +332,14 @@ def test_layouts_that_are_refused(root: Path, paint: Paint, folders: list[str], 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["a/1.txt", "b/2.txt"], "Got no image in 'a', 'b'. hint: put the images"),
+        (
+            ["a/1.txt", "b/2.txt"],
+            "Got no image in 'a', 'b' but 2 files, such as 'a/1.txt'. hint: put the images",
+        ),
+        (
+            ["a/1", "b/2"],
+            "'b' but 2 files, such as 'a/1'. hint: name the files by their format, such as .png.",
+        ),
         (["1.txt"], "Got 1 file and no sub-folder."),
         (
             ["a/1.heic", "b/2.heic"],

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from normwise.data.image_files import Contents, Names, readable, written
 from normwise.data.image_layout import Layout, has_classes, settled, unused
-from normwise.data.image_tree import PARTS, descend, part_of, tree
+from normwise.data.image_tree import descend, part_of, tree
 from normwise.data.split import TRAIN
 from normwise.data.task import Target, Task, read_target
 from normwise.data.wording import count, listing
@@ -218,7 +218,7 @@ def _layout(
                 explain("load", f"{name} in {folder} must give each image one label", got, "keep one")
             )
         elif parts_column is not None:
-            dealt[image] = PARTS[row[parts_column].strip().casefold()]
+            dealt[image] = part_of(row[parts_column]) or TRAIN
     order = sorted(labels)
     images = [contents.images[image] for image in order]
     if not images:
@@ -244,6 +244,7 @@ def _layout(
         target=_target(table.columns[column], [labels[image] for image in order], task),
         fixed=settled(parts),
         notes=(*notes, *unused(rest, images)),
+        dealer="the folder" if parts_column is None else f"the column {table.columns[parts_column]!r}",
     )
 
 
@@ -259,11 +260,12 @@ def _parts_column(table: _Table) -> int | None:
         if name.casefold() not in _PARTS:
             continue
         values = {
-            row[column].strip().casefold() if column < len(row) else ""
+            row[column] if column < len(row) else ""
             for row, image in zip(table.rows, table.images, strict=True)
             if image >= 0
         }
-        if values <= set(PARTS) and TRAIN in {PARTS[value] for value in values}:
+        parts = {part_of(value) for value in values}
+        if None not in parts and TRAIN in parts:
             return column
     return None
 

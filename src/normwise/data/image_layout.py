@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from normwise.data.image_doubts import doubts
 from normwise.data.image_files import SUFFIXES, Contents, Names, written
 from normwise.data.image_tree import Tree, descend, part_of, tree
 from normwise.data.split import FREE, TEST, TRAIN, VALIDATION
@@ -29,7 +30,8 @@ class Layout:
         target: N labels.
         fixed: (N,) as `Dealing.fixed`, or None.
         notes: what was understood and ignored.
-        warnings: images that were ignored and perhaps should not be.
+        warnings: what perhaps is not as it was meant.
+        dealer: what `fixed` comes from, in words.
     """
 
     images: list[Names]
@@ -37,6 +39,18 @@ class Layout:
     fixed: npt.NDArray[np.int8] | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    dealer: str = "the folder"
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What folders say: (class, part, image) of each row, the names of the classes, and what to say."""
+
+    rows: list[tuple[int, int, Names]]
+    classes: list[str]
+    notes: list[str]
+    warnings: list[str]
+    ignored: list[Names]  # images that notes and warnings speak of
 
 
 def has_classes(top: Tree) -> bool:
@@ -56,35 +70,20 @@ def read_layout(folder: Path, contents: Contents, task: Task | None) -> Layout:
     """
     top = descend(tree(contents.images))
     notes = [f"read from the folder {'/'.join(top.start)!r}, which holds everything"] if top.start else []
-    warnings: list[str] = []
-    if _are_parts(top):
-        rows, names, said, warnings = _rows_of_parts(folder, top)
-        notes += said
-    else:
-        _check_names(folder, top)
-        if len(top.below) < 2:
-            raise DataError(_too_few_classes(folder, contents, top))
-        names = sorted(top.below, key=natural_key)
-        inner = _parts_inside(top)
-        rows = [
-            (code, part_of(image[len(top.start) + 1]) or TRAIN if inner else TRAIN, image)
-            for code, name in enumerate(names)
-            for image in top.below[name]
-        ]
-        notes += _nested([top]) if not inner else []
-    codes, parts, images = zip(*rows, strict=True)
+    found = _by_parts(folder, top) if _are_parts(top) else _by_classes(folder, contents, top)
+    codes, parts, images = zip(*found.rows, strict=True)
     return Layout(
         images=list(images),
         target=labelled(
             "folder",
             np.array(codes, dtype=np.int64),
-            tuple(names),
-            f"the {len(names)} sub-folders are the classes",
+            tuple(found.classes),
+            f"the {len(found.classes)} sub-folders are the classes",
             task,
         ),
         fixed=settled(np.array(parts, dtype=np.int8)),
-        notes=(*notes, *unused(contents, images)),
-        warnings=tuple(warnings),
+        notes=(*notes, *found.notes, *unused(contents, [*images, *found.ignored])),
+        warnings=tuple(found.warnings),
     )
 
 
@@ -99,8 +98,8 @@ def settled(parts: npt.NDArray[np.int8]) -> npt.NDArray[np.int8] | None:
     return np.where(parts == TRAIN, FREE, parts).astype(np.int8) if missing else parts
 
 
-def part_words(fixed: npt.NDArray[np.int8] | None) -> list[str]:
-    """What to say of parts that are laid down."""
+def part_words(fixed: npt.NDArray[np.int8] | None, dealer: str) -> list[str]:
+    """What to say of parts that are laid down, by what is called `dealer`."""
     if fixed is None:
         return []
     train = int(np.isin(fixed, (FREE, TRAIN)).sum())
@@ -111,11 +110,11 @@ def part_words(fixed: npt.NDArray[np.int8] | None) -> list[str]:
     }
     given = ", ".join(f"{name} ({count(size, 'image')})" for name, size in sizes.items() if size)
     missing = [f"; {name} is dealt from train" for name, size in sizes.items() if not size]
-    return [f"every split has the parts of the folder: {given}{''.join(missing)}"]
+    return [f"every split has the parts of {dealer}: {given}{''.join(missing)}"]
 
 
 def unused(contents: Contents, images: Iterable[Names]) -> list[str]:
-    """What to say of everything that is no image of a class."""
+    """What to say of everything that is no image with a label."""
     used = set(images)
     with_images = {image[:depth] for image in contents.images for depth in range(len(image))}
     without = [names for names in contents.folders if names not in with_images and names[:-1] in with_images]
@@ -127,8 +126,8 @@ def unused(contents: Contents, images: Iterable[Names]) -> list[str]:
             f"{count(len(without), 'sub-folder')} without images ignored: {listing(written(without))}"
         )
     if strangers:
-        what = "file that is no image", "files that are no images"
-        notes.append(f"{count(len(strangers), *what)} of a class ignored: {listing(written(strangers))}")
+        what = "file that is no labelled image", "files that are no labelled images"
+        notes.append(f"{count(len(strangers), *what)} ignored: {listing(written(strangers))}")
     if contents.repeated:
         what = "link to a folder that is", "links to folders that are"
         found = listing(written(contents.repeated))
@@ -167,17 +166,31 @@ def _check_names(folder: Path, top: Tree) -> None:
     raise DataError(explain("load", must, f"{listing(sorted(top.below))} and no train folder"))
 
 
-def _rows_of_parts(
-    folder: Path, top: Tree
-) -> tuple[list[tuple[int, int, Names]], list[str], list[str], list[str]]:
-    """Rows of (class, part, image), the classes, notes and warnings."""
+def _by_classes(folder: Path, contents: Contents, top: Tree) -> _Found:
+    _check_names(folder, top)
+    if len(top.below) < 2:
+        raise DataError(_too_few_classes(folder, contents, top))
+    names = sorted(top.below, key=natural_key)
+    inner = _parts_inside(top)
+    rows = [
+        (code, part_of(image[len(top.start) + 1]) or TRAIN if inner else TRAIN, image)
+        for code, name in enumerate(names)
+        for image in top.below[name]
+    ]
+    return _Found(rows, names, [] if inner else _nested([top]), [] if inner else doubts(top, names), [])
+
+
+def _by_parts(folder: Path, top: Tree) -> _Found:
     found: dict[int, tuple[str, Tree]] = {}
-    notes, warnings = [], []
+    notes: list[str] = []
+    warnings: list[str] = []
+    ignored: list[Names] = []
     for name in sorted(top.below, key=natural_key):
         part = part_of(name)
         if part is None:
             images = count(len(top.below[name]), "image")
             warnings.append(f"{images} in {name!r} ignored, which is no train, validation or test")
+            ignored += top.below[name]
         elif part in found:
             got = f"{found[part][0]!r} and {name!r}"
             raise DataError(
@@ -196,8 +209,11 @@ def _rows_of_parts(
         strange = [other for other in inside.below if other not in train.below]
         if not inside.below or (len(inside.below) == len(strange) == 1):
             # An empty hand of labels is how competitions give out their test images.
-            number = count(len(inside.direct) or len(inside.below[strange[0]]), "image")
-            notes.append(f"{number} in {name!r} ignored: no class folders, so no labels")
+            unlabelled = inside.direct or inside.below[strange[0]]
+            notes.append(
+                f"{count(len(unlabelled), 'image')} in {name!r} ignored: no class folders, so no labels"
+            )
+            ignored += unlabelled
             continue
         if strange:
             raise DataError(_not_trained(folder, name, train_name, strange, names))
@@ -205,7 +221,7 @@ def _rows_of_parts(
         rows += [
             (names.index(label), part, image) for label, images in inside.below.items() for image in images
         ]
-    return sorted(rows, key=lambda row: row[:2]), names, notes + _nested(read), warnings
+    return _Found(sorted(rows, key=lambda row: row[:2]), names, notes + _nested(read), warnings, ignored)
 
 
 def _not_trained(folder: Path, part: str, train: str, strange: list[str], names: list[str]) -> str:
@@ -240,19 +256,29 @@ def _nested(trees: Iterable[Tree]) -> list[str]:
 
 def _too_few_classes(folder: Path, contents: Contents, top: Tree) -> str:
     must = f"{folder} must hold two sub-folders or more with images ({', '.join(SUFFIXES[:4])}, …)"
+    labels = f"{_HOW}, or write labels.csv with the columns filename and label"
     if top.below:
-        alone = "/".join((*top.start, *top.below))
+        ((name, images),) = top.below.items()
+        if part_of(name) is not None and not _inside(top, name).below:
+            got = f"{count(len(images), 'image')} in {name!r} alone and no table of labels beside them"
+            return explain("load", must, got, labels)
+        alone = "/".join((*top.start, name))
         return explain("load", must, f"the sub-folder {alone!r} alone", "add another class")
     if top.direct:
         got = f"{count(len(top.direct), 'image')} in one folder and no table of labels beside them"
-        return explain("load", must, got, f"{_HOW}, or write labels.csv with the columns filename and label")
+        return explain("load", must, got, labels)
     if contents.unread:
         got = f"{count(len(contents.unread), 'image')} of other formats, such as {written(contents.unread)[0]!r}"
         return explain("load", must, got, "convert them to JPEG or PNG")
+    others = written(contents.others)
     if contents.folders:
         got = f"no image in {listing(written(contents.folders))}"
-    elif contents.others:
-        got = f"{count(len(contents.others), 'file')} and no sub-folder"
+        if any("/" in name for name in others):
+            got += f" but {count(len(others), 'file')}, such as {others[0]!r}"
+            if all("." not in name.rpartition("/")[2] for name in others):
+                return explain("load", must, got, "name the files by their format, such as .png")
+    elif others:
+        got = f"{count(len(others), 'file')} and no sub-folder"
     else:
         got = "an empty folder"
     return explain("load", must, got, _HOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 from normwise.data.image_files import Names, readable
 from normwise.data.split import TEST, TRAIN, VALIDATION
 
-PARTS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
+_PARTS = {
+    **dict.fromkeys(("train", "training", "trn", "训练"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "验证", "校验"), VALIDATION),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "测试"), TEST),
 }
-"""What the name of a folder, in small letters, says about its rows."""
+_AROUND = re.compile(r"[\W_\d]+|set|data|(?:image|img|photo|picture|sample|split)s?|数据|图[片像]|样本|集")
+"""What surrounds these words: train_set, test1, TestImages, 训练集."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def descend(found: Tree) -> Tree:
 def part_of(name: str) -> int | None:
     """Train, validation or test (`Dealing.fixed`), if that is what a folder's name says.
 
-    >>> part_of("Valid"), part_of("cat")
-    (1, None)
+    >>> part_of("Valid"), part_of("test_set"), part_of("TrainImages"), part_of("训练集"), part_of("cat")
+    (1, 2, 0, 0, None)
     """
-    return PARTS.get(name.strip().casefold())
+    return _PARTS.get(_AROUND.sub("", unicodedata.normalize("NFKC", name).casefold()))

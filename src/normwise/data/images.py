@@ -96,7 +96,7 @@ def load_images(
         kind="image",
         contents=ImageContents(pictures.pixels),
         target=decided,
-        notes=(*part_words(fixed), *layout.notes, *pictures.notes, *notes),
+        notes=(*part_words(fixed, layout.dealer), *layout.notes, *pictures.notes, *notes),
         warnings=(
             *doubts,
             *_left_out(pictures.broken, layout.images),
