@@ -159,6 +159,31 @@ def test_deep_images_share_the_range_that_they_use(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen[6, 0], (values["b"].reshape(4, 6) - 100) / 4000 * 255, atol=1)
 
 
+@pytest.mark.parametrize("extreme", [4_000, 60_000])
+def test_an_extreme_pixel_that_takes_the_shades_of_the_others_is_warned_of(
+    tmp_path: Path, extreme: int
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            deep = (np.arange(24).reshape(4, 6) * 100 + index + 10 * (name == "a")).astype(np.uint16)
+            deep[0, 0] = extreme if (name, index) == ("b", 5) else deep[0, 0]
+            Image.fromarray(deep).save(tmp_path / name / f"{index}.png")
+    assert [said[:68] for said in load(str(tmp_path)).warnings] == (
+        ["11 images of more than 8 bits a pixel left with fewer than 16 of 256"] if extreme > 50_000 else []
+    )
+
+
+def test_strips_of_one_pixel_are_not_said_to_be_padded(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            _save(tmp_path / name / f"{index}.png", 3, 900)
+    data = load(str(tmp_path))
+    assert data.in_shape == (1, 1, 64)
+    assert data.notes == ("images of 900×3 pixels resized to 64×1 (width×height)",)
+
+
 @pytest.mark.parametrize(("most", "white"), [(65_000, 65535), (4000, 4095), (1023, 1023)])
 def test_deep_images_beside_others_keep_their_bits(image_folder: Path, most: int, white: int) -> None:
     deep = np.random.default_rng(1).integers(0, most, (4, 6), dtype=np.uint16)

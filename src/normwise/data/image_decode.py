@@ -17,7 +17,7 @@ from normwise._optional import require
 from normwise.data import cache
 from normwise.data.image_file import Header, UnreadableError, read_header, read_pixels
 from normwise.data.image_files import Names
-from normwise.data.image_fit import Frame, common_levels, common_size, distorted, target_size
+from normwise.data.image_fit import Frame, boxed, common_levels, common_size, target_size
 from normwise.data.image_twins import twins
 from normwise.data.wording import count, shape_words
 from normwise.errors import DataError, explain
@@ -30,9 +30,10 @@ Broken = Mapping[int, str]
 Progress = Callable[[int, int], None]
 """Called with the number of images decoded so far, and of all."""
 
-_VERSION = 1
-"""To be raised whenever the same files give other pixels, notes or groups: entries of before are no hits then."""
+_VERSION = 2
+"""To be raised whenever the same files give another result: entries of before are no hits then."""
 
+_PART = 16  # an image that uses less than this part of the range of all loses what is to be seen
 _MOST_THREADS = 8  # each may hold an image of 64 million pixels several times over
 _BATCH = 4096  # what waits in the queue at once
 _Item = TypeVar("_Item")
@@ -48,12 +49,14 @@ class Pictures:
         broken: the others of the N files.
         twins: groups of files of equal content, among those that can be read.
         notes: what was done to make them equal in form.
+        warnings: what was lost by it.
     """
 
     pixels: npt.NDArray[np.uint8]
     broken: dict[int, str]
     twins: list[list[int]]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def decode(
@@ -83,10 +86,12 @@ def decode(
     if (kept := cache.fetch(key)) is not None:
         header, pixels = kept
         broken = {int(position): why for position, why in header["broken"].items()}
-        pictures = Pictures(pixels, broken, header["twins"], tuple(header["notes"]))
+        pictures = Pictures(
+            pixels, broken, header["twins"], tuple(header["notes"]), tuple(header["warnings"])
+        )
     else:
         pictures = _decode(folder, paths, [size for size, *_ in states], image_size, bearable, progress)
-        content = {"broken": pictures.broken, "twins": pictures.twins, "notes": pictures.notes}
+        content = {name: getattr(pictures, name) for name in ("broken", "twins", "notes", "warnings")}
         cache.keep(key, content, pictures.pixels)
     bearable(pictures.broken)
     return pictures
@@ -134,10 +139,13 @@ def _decode(
             pixels[place] = pixels[places[position]]
         pixels = pixels[: len(whole)]
     pixels.flags.writeable = False
-    notes = _notes([headers[position] for position in whole], frame, common, len(whitened))
+    read = [headers[position] for position in whole]
+    notes = _notes(read, frame, common, len(whitened))
     same = twins([paths[position] for position in whole], [sizes[position] for position in whole])
     groups = [[whole[index] for index in group] for group in same]
-    return Pictures(pixels, dict(sorted(broken.items())), groups, tuple(notes))
+    return Pictures(
+        pixels, dict(sorted(broken.items())), groups, tuple(notes), tuple(_flattened(read, frame))
+    )
 
 
 def _each(
@@ -207,9 +215,9 @@ def _notes(headers: list[Header], frame: Frame, common: tuple[int, int], whitene
         notes.append(
             f"images of {shape_words(common)} pixels resized to {shape_words(frame.size)} (width×height)"
         )
-    if boxed := sum(distorted(header.size, frame.size) for header in headers):
+    if padded := sum(boxed(header.size, frame.size) for header in headers):
         notes.append(
-            f"{count(boxed, 'image')} of other proportions padded with the colour of the edges, not distorted"
+            f"{count(padded, 'image')} of other proportions padded with the colour of the edges, not distorted"
         )
     if converted := sum(header.grey != frame.grey for header in headers):
         notes.append(
@@ -230,3 +238,18 @@ def _notes(headers: list[Header], frame: Frame, common: tuple[int, int], whitene
             f"of {count(many, 'file')} with several pictures (animations, pages) the first one taken"
         )
     return notes
+
+
+def _flattened(headers: list[Header], frame: Frame) -> list[str]:
+    """Deep images of which the common range, stretched by few extreme pixels or other units, leaves little."""
+    if frame.levels is None:
+        return []
+    whole = frame.levels[1] - frame.levels[0]
+    spans = [header.levels[1] - header.levels[0] for header in headers if header.levels is not None]
+    flat = sum(0 < span < whole / _PART for span in spans)
+    if not flat:
+        return []
+    return [
+        f"{count(flat, 'image')} of more than 8 bits a pixel left with fewer than {256 // _PART} of 256 shades, "
+        "because others reach far wider values: look for single extreme pixels, or files of another unit"
+    ]

@@ -92,6 +92,15 @@ def distorted(size: tuple[int, int], frame: tuple[int, int]) -> bool:
     return not 1 / MOST_DISTORTION <= ratio <= MOST_DISTORTION
 
 
+def boxed(size: tuple[int, int], frame: tuple[int, int]) -> bool:
+    """Whether an image is padded: of other proportions, and not so narrow that one pixel is the least anyway.
+
+    >>> boxed((64, 40), (64, 64)), boxed((64, 64), (64, 64)), boxed((900, 3), (64, 1))
+    (True, False, False)
+    """
+    return fitted(size, frame) != frame
+
+
 def fitted(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
     """The size that an image is brought to before padding: the frame, or what fits into it.
 

@@ -100,6 +100,7 @@ def load_images(
         warnings=(
             *doubts,
             *_left_out(pictures.broken, layout.images),
+            *pictures.warnings,
             *warnings,
             *_not_measured(decided, fixed),
         ),
