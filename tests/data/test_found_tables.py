@@ -163,6 +163,16 @@ def test_copies_with_another_target_are_warned_of(tmp_path: Path) -> None:
     )
 
 
+def test_hardly_any_copies_with_another_target_are_a_note(tmp_path: Path) -> None:
+    columns = {name: np.concatenate([values, values[:1]]) for name, values in _plain(150).items()}
+    columns["y"][-1:] = np.where(columns["y"][-1:] == "yes", "no", "yes")
+    data = load(_write(tmp_path / "a.csv", columns), target="y")
+    assert data.warnings == ()
+    assert any(
+        note.startswith("2 rows have the inputs of another row and a different") for note in data.notes
+    )
+
+
 def test_rows_of_few_different_inputs_are_no_copies(tmp_path: Path) -> None:
     columns = {"a": np.arange(300) % 3, "b": np.arange(300) % 2, "y": RANDOM.choice(["u", "v"], 300)}
     data = load(_write(tmp_path / "a.csv", columns), target="y")

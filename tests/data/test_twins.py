@@ -49,10 +49,10 @@ def test_contradictions_are_counted() -> None:
     values = np.zeros(60, dtype=np.int64)
     values[[1, 4]] = 1
     target = Target("y", "classification", "", values, ("a", "b"))
-    assert contradictions(twins, target).startswith(
-        "5 rows have the inputs of another row and a different target"
-    )
-    assert contradictions(twins, Target("y", "classification", "", values * 0, ("a",))) == ""
+    rows, said = contradictions(twins, target)
+    assert rows == 5
+    assert said.startswith("5 rows have the inputs of another row and a different target")
+    assert contradictions(twins, Target("y", "classification", "", values * 0, ("a",))) == (0, "")
 
 
 def test_groups_join_over_either_grouping() -> None:

@@ -19,6 +19,9 @@ from normwise.errors import DataError, explain
 
 _Ints = npt.NDArray[np.int64]
 
+_MANY = 0.02
+"""From this share of rows on, equal inputs with different targets are worth a warning."""
+
 _GIANT = 0.5
 """Groups that equal rows would join to more than this share of all rows are left as they are."""
 
@@ -90,9 +93,10 @@ def arrange(
         groups = wider if kept else groups
     if twins.repeated:
         notes.append(_said_of_twins(twins, kept=kept))
-    against = contradictions(twins, target)
-    if against:
-        (notes if twins.coarse else warnings).append(against)
+    rows, against = contradictions(twins, target)
+    if rows:
+        few = twins.coarse or rows < _MANY * table.rows
+        (notes if few else warnings).append(against)
     order = None if time is None else time.values.astype(np.float64)
     return Arrangement(fixed, groups, order, tuple(notes), tuple(warnings))
 

@@ -74,11 +74,11 @@ def _mix(keys: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]) -> None:
     keys ^= keys >> np.uint64(31)
 
 
-def contradictions(twins: Twins, target: Target) -> str:
-    """A warning of rows that have equal inputs and different targets; empty if there are none."""
+def contradictions(twins: Twins, target: Target) -> tuple[int, str]:
+    """How many rows have equal inputs and different targets, and a sentence on them (empty without any)."""
     several = np.flatnonzero(twins.sizes[twins.inputs] > 1)
     if not len(several):
-        return ""
+        return 0, ""
     inputs, values = twins.inputs[several], target.values[several]
     order = np.lexsort((values, inputs))
     inputs, values = inputs[order], values[order]
@@ -87,9 +87,9 @@ def contradictions(twins: Twins, target: Target) -> str:
     apart = values[starts] != values[starts + sizes - 1]
     rows = int(sizes[apart].sum())
     if not rows:
-        return ""
+        return 0, ""
     said = f"{count(rows, 'row')} have the inputs of another row and a different target"
-    return f"{said}: no model can get all of them right"
+    return rows, f"{said}: no model can get all of them right"
 
 
 def joined(first: _Ints, second: _Ints) -> _Ints:
