@@ -364,8 +364,8 @@ def test_interrupted_by_hand_then_killed_the_same_command_ends_in_the_same_numbe
     interrupted = lines(directory)
     assert len(interrupted) >= 2
 
-    code, _ = stopped(directory, signal.SIGKILL, after=len(interrupted) + 2)
-    assert code == -signal.SIGKILL
+    code, message = stopped(directory, signal.SIGKILL, after=len(interrupted) + 2)
+    assert code == -signal.SIGKILL, message
     killed = lines(directory)
     assert killed[: len(interrupted)] == interrupted
     assert len(interrupted) + 2 <= len(killed) < len(lines(finished[0]))

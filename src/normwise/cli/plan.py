@@ -112,6 +112,6 @@ def _time(plan: PlanSummary) -> str:
     if plan.fits:
         return f"{words}; budget {exactly(plan.budget)}"
     return (
-        f"{words}: over the budget of {exactly(plan.budget)}; what was asked for by name is kept, and seeds are never "
-        "shed. --budget TIME sheds it, --quick takes three seeds"
+        f"{words}: over the budget of {exactly(plan.budget)}. Seeds are never left out, nor what was asked for by name "
+        "unless --budget is, too; --quick takes three seeds"
     )

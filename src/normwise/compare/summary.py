@@ -72,9 +72,7 @@ def summarize(fitted: Fitted, store: Store, directory: Path, *, seconds: float, 
         settings=settings,
         probe=_probe(store) if spec.probe else None,
         records=used,
-        planned=len(wanted)
-        if all(plan is whole for whole, plan in plans)
-        else max(len(wanted), len(used) + 1),
+        planned=max(len(used), sum(_planned(plan, records) for plan in prepared.plans)),
         reproduction={
             "command": command,
             "directory": str(directory),
@@ -110,6 +108,13 @@ def all_trials(plan: Plan, records: Mapping[str, TrialRecord]) -> list[Trial]:
     """Every trial that is known to be needed."""
     tuning = plan.tune(records)
     return plan.scan(plan.grid(records)[0]) + ([] if tuning is None else plan.fresh(tuning))
+
+
+def _planned(plan: Plan, records: Mapping[str, TrialRecord]) -> int:
+    """Trials in all; before the scan is read the fresh ones are guessed."""
+    if plan.tune(records) is None:
+        return round(len(plan.variants) * trainings(plan))
+    return len(all_trials(plan, records))
 
 
 def _finals(plan: Plan, measure: Measure, records: Mapping[str, TrialRecord]) -> list[float | None]:
