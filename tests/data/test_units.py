@@ -19,6 +19,12 @@ from normwise.data.units import read_measured
         (["12万", "1.5亿"], [120_000, 1.5e8], [("magnitudes", "万, 亿")]),
         (["<5", "7.5", "8"], [5, 7.5, 8], [("limits", "such as '<5'")]),
         (["10+", "7", "8"], [10, 7, 8], [("limits", "such as '10+'")]),
+        (
+            ["10+ years", "< 1 year", "2 years", "3 years"],
+            [10, 1, 2, 3],
+            [("limits", "such as '10+ years'"), ("units", "years, year")],
+        ),
+        (["25", "30岁"], [25, 30], [("units", "岁")]),
         (["> 5 mg/l", "3 mg/l", "4 mg/l"], [5, 3, 4], [("limits", "such as '> 5 mg/l'"), ("units", "mg/l")]),
     ],
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _MAGNITUDES = {"k": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9, "万": 1e4, "亿": 1e8}
 _PARTS = r"^(.*[\d.])(\s*)([^\d\s.,;:<>()+\-/'’%％$€£¥￥₹₩₽元][^\d,;:<>()]{0,14})$"
-_LIMIT = r"^(?:[<>≤≥~≈]=?|ca\.?)\s*|\s*\+$"
+_LIMIT = r"^(?:[<>≤≥~≈]=?|ca\.?)\s*|\s*\+(\s|$)"
 _AMBIGUOUS = ("m", "b", "B")  # alone metres or minutes, bytes or anything
 _PLURALS = ("s", "e", "n", "en", "es")
 
@@ -57,7 +57,7 @@ def _read(words: polars.Series, comma: bool, limits: bool) -> Measured | None:
         if not limits or len(limited) > MOST_LIMITED * words.drop_nulls().len():
             return None
         said.append(("limits", f"such as {limited[0]!r}"))
-        core = words.str.replace(_LIMIT, "")
+        core = words.str.replace(_LIMIT, "${1}")
     factors, unit = None, _Unit(core)
     if unit.found:
         factors = unit.factors()
@@ -95,7 +95,7 @@ class _Unit:
         plural = len(short) >= 2 and long.removeprefix(short) in _PLURALS
         if len(self.kinds) == 2 and not plural:
             return False
-        return not self.bare or self.apart or not short[0].isalpha()
+        return not self.bare or self.apart or not (short[0].isascii() and short[0].isalpha())
 
     def factors(self) -> polars.Series | None:
         """What each number is to be multiplied by; None where the units are no magnitudes."""
