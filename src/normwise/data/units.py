@@ -35,7 +35,7 @@ def read_measured(words: polars.Series, *, comma: bool, limits: bool = True) -> 
     """Read a column of stripped words (null where missing) as numbers with a unit or limits, or return None.
 
     Every value must have the same unit, up to its plural: "3 days" and "1 day", "36.8℃"; numbers alone may
-    stand beside it where a blank sets it off or it is no letter. k, M, bn, 万 and their like multiply.
+    stand beside it where a blank sets it off or it is no Latin letter. k, M, bn, 万 and their like multiply.
     A limit ("<5", "10+") is read as its number.
 
     Args:
