@@ -238,6 +238,10 @@ def test_a_batch_is_tried_with_what_the_users_model_does(own: Network, tmp_path:
         try_batch(bad, variant, model, ROWS, targets, 3)
     with pytest.raises(ArgumentError, match="'batch' builds the same one as 'none'"):
         try_batch(bad, variant, model, ROWS[:20], targets[:20], 3)
+    for scheme in ("own", "he"):  # weights that are not the builder's tell nothing of the norm
+        initialize(model, variant, bad, Initialization(scheme=scheme, scale=0.1), seed=0, batch=ROWS)
+        with pytest.raises(ArgumentError, match="'batch' builds the same one as 'none'"):
+            try_batch(bad, variant, model, ROWS[:20], targets[:20], 3)
     with torch.no_grad():  # as the check of a question calls it
         try_batch(MLP, Variant(), build(MLP, Variant(), (6,), 3), ROWS, targets, 3)
 

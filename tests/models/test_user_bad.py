@@ -9,7 +9,8 @@ import torch
 
 from normwise.errors import ArgumentError, MissingPackageError, NormwiseError, UnknownNameError
 from normwise.models import load_user_model
-from normwise.models.user_try import try_model
+from normwise.models.user_fill import Facts
+from normwise.models.user_try import check_variant, try_model
 
 HEAD = "import torch\nfrom torch import nn\n"
 ROWS = torch.randn(12, 20, generator=torch.Generator().manual_seed(0))
@@ -308,6 +309,28 @@ def test_a_norm_that_changes_nothing_is_refused(file: Path) -> None:
         ArgumentError, match=r"'batch' builds the same one as 'none'\. Got equal outputs\. hint: use it"
     ):
         try_model(user, ROWS, THREE, 3, norm="batch")
+
+
+def test_a_dropout_rate_that_changes_nothing_is_refused(file: Path) -> None:
+    layers = "nn.Sequential(nn.Linear(20, 8), nn.Dropout({rate}), nn.Linear(8, out_features))"
+    build = HEAD + "def build(p=0.5, out_features=3):\n    return " + layers
+    file.write_text(build.format(rate="0.1"))
+    must = r"the dropout rate that it takes must change the network: 0\.{} builds the same one as none given"
+    with pytest.raises(ArgumentError, match=must.format(2) + r"\. Got equal outputs\. hint: use it"):
+        try_model(load_user_model(str(file)), ROWS, THREE, 3, dropout=0.2)
+    file.write_text(build.format(rate="p"))
+    with pytest.raises(ArgumentError, match=must.format(5) + ".*hint: p is 0.5 by default: ask for another"):
+        try_model(load_user_model(str(file)), ROWS, THREE, 3, dropout=0.5)
+    assert try_model(load_user_model(str(file)), ROWS, THREE, 3, dropout=0.2).weighted_layers == 2
+
+
+def test_a_norm_need_not_know_none(file: Path) -> None:
+    norms = '{"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[norm](8)'
+    layers = f"nn.Sequential(nn.Linear(20, 8), {norms}, nn.Linear(8, 3))"
+    file.write_text(HEAD + f"def build(norm):\n    return {layers}")
+    user = load_user_model(str(file))
+    facts = Facts((20,), 3, "batch")
+    check_variant(user, ROWS, facts)
 
 
 ARGUMENTS = {

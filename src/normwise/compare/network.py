@@ -19,7 +19,7 @@ from normwise.layers import initialize_weight_norm_
 from normwise.models import SingleLogit, UserModel, cnn, load_user_model, mlp, paired_draws
 from normwise.models.user import weighted
 from normwise.models.user_fill import Facts
-from normwise.models.user_try import check_batch, check_norm
+from normwise.models.user_try import check_batch, check_variant
 
 
 def build(
@@ -191,19 +191,18 @@ def try_batch(
         Sentences on what was seen of a user's model.
 
     Raises:
-        ArgumentError: an exception of the user's code; outputs or gradients that are not finite; a normalization that
-            changes nothing.
+        ArgumentError: an exception of the user's code; outputs or gradients that are not finite; a normalization or
+            a dropout rate that changes nothing.
     """
     if network.kind != "model":
         model(inputs)
         return ()
     user = user_model(network)
     notes = check_batch(user, model, inputs, targets)
-    if variant.norm != "none":
-        facts = Facts(
-            tuple(inputs.shape[1:]), out_features, variant.norm, asked_activation(network), variant.dropout
-        )
-        check_norm(user, model, inputs, facts)
+    shape = tuple(inputs.shape[1:])
+    check_variant(
+        user, inputs, Facts(shape, out_features, variant.norm, asked_activation(network), variant.dropout)
+    )
     return tuple(notes)
 
 

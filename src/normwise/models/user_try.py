@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from normwise.errors import ArgumentError, explain
 from normwise.models.user import UserModel, weighted
 from normwise.models.user_adapt import left_alone
-from normwise.models.user_fill import Facts
+from normwise.models.user_fill import Facts, role_of
 from normwise.models.user_words import listed
 
 _MOST_NAMED = 3
@@ -65,8 +65,7 @@ def try_model(
         *user.notes(shape, out_features, activation=activation),
         *check_batch(user, model, inputs, targets),
     ]
-    if norm != "none":
-        check_norm(user, model, inputs, facts)
+    check_variant(user, inputs, facts)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return Tried(tuple(notes), trained, len(weighted(model)))
 
@@ -108,19 +107,26 @@ def check_batch(user: UserModel, model: nn.Module, inputs: Tensor, targets: Tens
     return found
 
 
-def check_norm(user: UserModel, model: nn.Module, inputs: Tensor, facts: Facts) -> None:
-    """Raise if a model that was built for a normalization is the one without it.
+def check_variant(user: UserModel, inputs: Tensor, facts: Facts) -> None:
+    """Raise if the model takes a normalization or a dropout rate and is the same network without it.
 
     Args:
         user: where the model came from.
-        model: from its `build`, with the norm of `facts`.
         inputs: (N, *).
-        facts: what the model was built for.
+        facts: what a variant asks of it.
     """
-    plain = user.made(replace(facts, norm="none"), 0)[0]
-    if "norm" in user.varies and _alike(user, plain, model, inputs):
+    if facts.norm != "none" and "norm" in user.varies and _alike(user, inputs, facts, norm="none"):
         must = f"the norm that it takes must change the network: {facts.norm!r} builds the same one as 'none'"
         hint = "use it, as in normwise.models.norm_layer(norm, width), or take no such parameter"
+        raise ArgumentError(explain(user.title, must, "equal outputs", hint))
+    if facts.dropout and "dropout" in user.varies and _alike(user, inputs, facts, dropout=0.0):
+        rate = f"{facts.dropout:g}"
+        must = f"the dropout rate that it takes must change the network: {rate} builds the same one as none given"
+        taken = [name for name, p in user._parameters.named.items() if role_of(p) == "dropout"]
+        own = [n for n in taken if user._parameters.named[n].default == facts.dropout]
+        hint = (
+            f"{own[0]} is {rate} by default: ask for another rate" if own else "use it, as in nn.Dropout(p)"
+        )
         raise ArgumentError(explain(user.title, must, "equal outputs", hint))
 
 
@@ -170,8 +176,13 @@ def _sums_to_one(output: Tensor) -> bool:
     return bool((output >= 0).all()) and bool(((sums - 1).abs() < 1e-4).all())
 
 
-def _alike(user: UserModel, one: nn.Module, other: nn.Module, inputs: Tensor) -> bool:
-    """Whether two networks have the same parts and answer a batch alike."""
+def _alike(user: UserModel, inputs: Tensor, facts: Facts, **without: Any) -> bool:
+    """Whether the networks with and without something have the same parts and answer a batch alike."""
+    one = user.made(facts, 0)[0]
+    try:
+        other = user.made(replace(facts, **without), 0)[0]
+    except ArgumentError:  # it cannot be built without, and whoever does not ask for that need not know
+        return False
     if _parts(one) != _parts(other):
         return False
     outputs: list[Any] = []
