@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from normwise.compare.budget import Fitted, fit
-from normwise.compare.check import prepare
-from normwise.compare.forecast import time_question
+from normwise.compare.check import Prepared, prepare
+from normwise.compare.forecast import time_question, trainings
 from normwise.compare.spec import Spec
 from normwise.compare.store import read_header
 
@@ -72,10 +72,19 @@ def plan(
         prepared = prepared.narrowed(before.model_copy(update={"seeds": prepared.spec.seeds}))
         timings = time_question(prepared, workers)
         shed = tuple(begun["shed"]) if begun else ()
-        fitted = replace(fit(prepared, timings, None, strict=False), shed=shed, budget=budget)
+        fitted = fit(prepared, timings, None, strict=False)
+        left = _left(directory, prepared) if begun else 1.0
+        fitted = replace(fitted, shed=shed, budget=budget, seconds=left * fitted.seconds)
     else:
         fitted = fit(prepared, time_question(prepared, workers), budget, strict=strict_budget)
     return Planned(fitted, directory, identity, workers, resumed=begun is not None)
+
+
+def _left(directory: Path, prepared: Prepared) -> float:
+    """About what share of the work is not in the records yet."""
+    records = directory / "records.jsonl"
+    done = records.read_bytes().count(b"\n") if records.is_file() else 0
+    return max(0.0, 1 - done / sum(len(plan.variants) * trainings(plan) for plan in prepared.plans))
 
 
 def _begun(directory: Path, identity: str, budget: float | None) -> dict[str, Any] | None:

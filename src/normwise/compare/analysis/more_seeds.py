@@ -40,6 +40,9 @@ def more_seeds(settings: Sequence[Setting], command: str) -> MoreSeeds | None:
     if not main:
         return None
     seeds = min(needed for _, needed in main)
+    open_lines.sort(
+        key=lambda pair: pair[0].claim != "generalizes"
+    )  # stable: what people ask first stands first
     decided = dict.fromkeys(
         f"{claim.claim}: {claim.variant}" for claim, needed in open_lines if needed <= seeds
     )
