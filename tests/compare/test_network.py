@@ -200,16 +200,16 @@ def test_a_users_model_in_words_and_in_numbers(own: Network) -> None:
     "variant", [Variant(norm="batch", position="after"), Variant(norm="batch", norm_output=True)]
 )
 def test_what_a_users_model_cannot_be_told_is_refused(own: Network, variant: Variant) -> None:
-    with pytest.raises(ArgumentError, match=r"net\.py:Net: the model must have the position"):
+    with pytest.raises(ArgumentError, match=r"net\.py:Net: where it normalizes, the model itself"):
         build(own, variant, (6,), 3)
 
 
 def test_a_variant_that_the_model_has_no_parameter_for_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("from torch import nn\nnet = nn.Linear(6, 3)")
     network = Network(kind="model", model=f"{tmp_path / 'net.py'}:net")
-    with pytest.raises(ArgumentError, match=r"must have a parameter `norm` .*Got the variant 'batch'"):
+    with pytest.raises(ArgumentError, match=r"must take a parameter `norm` .*Got the variant 'batch'"):
         build(network, Variant(norm="batch"), (6,), 3)
-    with pytest.raises(ArgumentError, match=r"must have a parameter `dropout` .*Got the variant 'dropout"):
+    with pytest.raises(ArgumentError, match=r"must take a parameter `dropout`.*Got the variant 'dropout"):
         build(network, Variant(dropout=0.5), (6,), 3)
 
 

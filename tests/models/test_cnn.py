@@ -125,7 +125,7 @@ def test_padding_keeps_the_size(kernel_size: int) -> None:
         ({"norm": "bath"}, UnknownNameError, r"cnn: unknown normalization 'bath'\. Did you mean 'batch'"),
         ({"channels": (4,) * 5}, ArgumentError, r"Got 1 × 1 after 4 blocks\. hint: use 4 blocks at most"),
         ({"channels": (4,) * 4, "norm": "instance"}, ArgumentError, "at least 2 positions in a block"),
-        ({"head": (4,), "norm": "instance"}, ArgumentError, "in the head of a cnn norm_head=False"),
+        ({"head": (4,), "norm": "instance"}, ArgumentError, "use .layer., or norm_head=False"),
         ({"norm": "group:3"}, ArgumentError, r"Got 16 and 3\. hint: use a divisor of 16"),
         ({"dropout": -0.5}, ValueError, "between 0 and 1"),
     ],

@@ -150,6 +150,23 @@ def test_a_sibling_with_an_error_is_named(file: Path) -> None:
 TWO = "class Small(nn.Module):\n    pass\nclass Large(nn.Module):\n    pass\ndef make_large():\n    return Large()\n"
 
 
+def test_an_import_that_leads_back_is_told(file: Path) -> None:
+    (file.parent / "parts.py").write_text("from net import WIDTH\n")
+    said = message(file, "from parts import x\nWIDTH = 3")
+    assert (
+        "(parts.py:1). hint: net is being imported just then: one of its own imports leads back to it."
+        in said
+    )
+
+
+def test_a_name_where_nothing_builds_a_network(file: Path) -> None:
+    said = message(file, "x = 3", "Net")
+    assert (
+        said
+        == "net.py:Net: Net must be defined. Got none, and nothing else that builds a network, in net.py."
+    )
+
+
 def test_which_of_several_is_asked(file: Path) -> None:
     said = message(file, TWO)
     assert said.startswith(
@@ -157,7 +174,11 @@ def test_which_of_several_is_asked(file: Path) -> None:
     )
     assert "hint: name one, as in net.py:make_large." in said
     assert "Got neither." in message(file, "x = 3")
-    assert "Got the functions helper. hint: name the one" in message(file, "def helper():\n    pass")
+    assert "Got the functions helper. hint: name the one" in message(file, "def helper():\n    return 3")
+    checks = "def test():\n    print(Large())\n"
+    assert "Small, Large and make_large. hint: name one, as in net.py:make_large." in message(
+        file, TWO + checks
+    )
 
 
 def test_an_unknown_name_says_the_nearest(file: Path) -> None:
@@ -240,6 +261,14 @@ FORWARDS = {
         net("return self.a(x)", "self.a = nn.Conv2d(3, 8, 3)"),
         "a convolution needs images. Got a Conv2d first and rows. hint: use a model for tables.",
     ),
+    "sequences wanted": (
+        net("return self.b(self.a(x)[0][:, -1, :])", "self.a = nn.LSTM(20, 8); self.b = nn.Linear(8, 3)"),
+        "a recurrent layer needs sequences (rows, steps, values). Got a LSTM first, rows, and IndexError: too many",
+    ),
+    "no first layer": (
+        net("return self.a(self.n(x))", "self.n = nn.LayerNorm(9); self.a = nn.Linear(9, 3)"),
+        "Got RuntimeError: Given normalized_shape=[9]",
+    ),
     "whole numbers wanted": (
         net("return self.b(self.a(x)).mean(1)", "self.a = nn.Embedding(9, 4); self.b = nn.Linear(4, 3)"),
         "the model must take float32 numbers, standardised. Got one that looks up whole numbers",
@@ -299,6 +328,18 @@ def test_images_that_do_not_fit_are_told_by_their_channels(file: Path) -> None:
     )
     said = tried(file, net("return self.a(x.flatten(1))", "self.a = nn.Linear(784, 3)"), IMAGES)
     assert "a linear layer for 784 inputs and images of 1 × 8 × 8 with 64 values" in said
+    parts = "self.a = nn.Conv2d(1, 2, 5); self.b = nn.Linear(800, 3)"
+    said = tried(file, net("return self.b(self.a(x).flatten(1))", parts), IMAGES)
+    assert "the model must take images of 1 × 8 × 8. Got RuntimeError: mat1 and mat2 shapes cannot be" in said
+    assert "hint: if it was written for others, --image-size scales those of a folder." in said
+
+
+def test_what_a_builder_was_given_is_said_where_it_fails(file: Path) -> None:
+    said = tried(file, "def build(input_size, width=8):\n    return nn.Linear(input_size[0], width)")
+    assert (
+        "Got TypeError: 'int' object is not subscriptable (net.py:4). hint: it was given input_size=20."
+        in said
+    )
 
 
 def test_a_norm_that_changes_nothing_is_refused(file: Path) -> None:

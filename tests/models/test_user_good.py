@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from normwise.errors import ArgumentError
 from normwise.models import load_user_model
 from normwise.models.user_try import try_model
 
@@ -188,6 +189,15 @@ def build(norm, out_features):
     assert not any(torch.equal(a, b) for a, b in zip(weights("none", 1), weights("none", 2), strict=True))
 
 
+def test_a_lazy_module_that_the_file_makes_is_made_anew(write: Write) -> None:
+    user = load_user_model(
+        write("net = nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.LazyLinear(2))")
+    )
+    first, again = (user.build((20,), 2) for _ in range(2))
+    assert torch.equal(first[0].weight, again[0].weight)  # type: ignore[index]
+    assert first[1].running_mean.shape == (8,)  # type: ignore[index, union-attr]
+
+
 def test_a_module_that_the_file_makes_is_made_anew_for_each_seed(write: Write) -> None:
     user = load_user_model(write("net = nn.Sequential(nn.Linear(20, 8), nn.ReLU(), nn.Linear(8, 2))"))
     first, again, other = (user.build((20,), 2, seed=seed) for seed in (0, 0, 1))
@@ -241,6 +251,15 @@ def test_relative_imports_work_and_so_does_the_root_of_the_repository(write: Wri
         "make",
     )
     assert load_user_model(where).build((20,), 3)(ROWS).shape == (12, 3)
+
+
+def test_a_file_may_be_named_like_a_module_of_python(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = write("def build(n_in, n_out):\n    return nn.Linear(n_in, n_out)", "random.py")
+    monkeypatch.chdir(tmp_path)
+    for place in (where, "random.py", "random:build"):
+        assert load_user_model(place).build((20,), 2)(ROWS).shape == (12, 2)
 
 
 def test_a_module_is_found_by_its_dotted_name(
@@ -356,8 +375,12 @@ def test_an_input_that_would_be_changed_in_place_is_copied(write: Write) -> None
 
 
 ENDS = {
-    "nn.Sequential(nn.Linear(20, 1), nn.Sigmoid())": (2, "Remove a sigmoid"),
-    "nn.Sequential(nn.Linear(20, 3), nn.Softmax(dim=1))": (3, "Remove a softmax"),
+    "nn.Sequential(nn.Linear(20, 1), nn.Sigmoid())": (
+        2,
+        "applies its own to what the model returns: gradients are far too small. Remove the sigmoid",
+    ),
+    "nn.Sequential(nn.Linear(20, 3), nn.Softmax(dim=1))": (3, "Remove the softmax"),
+    "nn.Sequential(nn.Linear(20, 3), nn.Sigmoid())": (3, "a softmax of its own"),
     "nn.Sequential(nn.Linear(20, 3), nn.LogSoftmax(dim=1))": (3, "without changing anything"),
     "nn.Sequential(nn.Linear(20, 3), nn.ReLU())": (3, "Warning: it ends in a ReLU"),
     "nn.Sequential(nn.Linear(20, 1), nn.ReLU())": (1, "cannot reach all of it"),
@@ -371,6 +394,25 @@ def test_an_activation_at_the_end_is_warned_of(write: Write, network: str) -> No
     assert any(told in note for note in notes)
     plain = load_user_model(write("net = nn.Linear(20, 3)", "plain.py")).notes((20,), 3)
     assert not any("ends in" in note for note in plain)
+
+
+def test_a_softmax_at_the_end_is_warned_of_once(write: Write) -> None:
+    user = load_user_model(write("net = nn.Sequential(nn.Linear(20, 3), nn.Softmax(dim=1))"))
+    assert sum(note.startswith("Warning") for note in try_model(user, ROWS, TEN % 3, 3).notes) == 1
+
+
+def test_dropout_in_evaluation_mode_is_warned_of(write: Write) -> None:
+    net = (
+        "class Net(nn.Linear):\n"
+        "    def __init__(self, n_in, n_out):\n        super().__init__(n_in, n_out)\n"
+        "    def forward(self, x):\n        return F.dropout(super().forward(x), 0.5{})\n"
+    )
+    always, properly = (
+        write(net.format(more), name) for more, name in (("", "a.py"), (", self.training", "b.py"))
+    )
+    for where, warned in ((always, True), (properly, False)):
+        notes = try_model(load_user_model(where), ROWS, TEN % 3, 3).notes
+        assert any("returns other values each time" in note for note in notes) == warned
 
 
 def test_probabilities_by_hand_are_seen_in_their_values(write: Write) -> None:
@@ -389,6 +431,14 @@ def test_a_model_in_double_is_trained_in_single_precision(write: Write) -> None:
     user = load_user_model(write("net = nn.Linear(20, 3).double()"))
     assert user.build((20,), 3)(ROWS).dtype == torch.float32
     assert any("float64" in note for note in user.notes((20,), 3))
+    inside = (
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__(); self.a = nn.Linear(20, 3).double()\n"
+        "    def forward(self, x):\n        return self.a(x.double())"
+    )
+    said = r"forward must take float32.*hint: leave the conversion to float64 out of the model"
+    with pytest.raises(ArgumentError, match=said):
+        load_user_model(write(inside)).build((20,), 3)
 
 
 def test_other_layers_that_keep_their_draw_are_named(write: Write) -> None:
@@ -417,3 +467,14 @@ def test_the_own_activation_and_dropout_stay_and_are_told(write: Write) -> None:
     notes = " ".join(user.notes((20,), 3))
     assert "act_layer keeps its default of GELU" in notes
     assert "drop_rate keeps its default of 0.3" in notes
+
+
+def test_why_variants_cannot_differ_in_normalization(write: Write) -> None:
+    text = "def build(n_in, n_out, {}):\n    return nn.Linear(n_in, n_out)"
+    for taken, given, said in (
+        ("width=8", {}, "build takes no normalization (a parameter `norm` or `norm_layer`), so that"),
+        ("normalization='batchnorm'", {}, "normalization='batchnorm' is no name that variants have"),
+        ("norm='none'", {"norm": "batch"}, "norm, the normalization, is fixed, so that variants"),
+    ):
+        notes = load_user_model(write(text.format(taken)), given).notes((20,), 3)
+        assert any(note.startswith(said) for note in notes)

@@ -85,18 +85,16 @@ def _users(
     """The user's model for a variant; what the model cannot do is refused, so that no variant is one in name only."""
     user = user_model(network)
     dropout = variant.dropout if "dropout" in user.varies else 0.0
-    lacks: str | None = None
+    must: str | None = None
     if variant.norm != "none" and "norm" not in user.varies:
-        lacks = "a parameter `norm` or `norm_layer` for a normalization"
+        must = "for a normalization the model must take a parameter `norm` or `norm_layer`"
     elif variant.dropout and not dropout:
-        lacks = "a parameter `dropout` for a dropout rate"
+        must = "for a dropout rate the model must take a parameter `dropout`"
     elif variant.norm_output or variant.position == "after":
-        lacks = "the position of its normalization in other hands than its own"
-    if lacks is not None:
+        must = "where it normalizes, the model itself must decide"
+    if must is not None:
         raise ArgumentError(
-            explain(
-                user.title, f"the model must have {lacks}", f"the variant {variant.name!r}", "leave it away"
-            )
+            explain(user.title, must, f"the variant {variant.name!r}", "leave that variant away")
         )
     return user.build(
         in_shape,

@@ -74,7 +74,7 @@ class Norm:
                         self.who,
                         "instance normalization takes its statistics over positions",
                         f"a fully connected layer of width {width}, which has none",
-                        "use 'layer', or in the head of a cnn norm_head=False",
+                        "use 'layer'" + (", or norm_head=False" if self.who == "cnn" else ""),
                     )
                 )
         return None

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import UninitializedBuffer
 
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.layers import weight_norm
@@ -29,7 +30,7 @@ from normwise.models.user_notes import notes_of
 from normwise.models.user_parameters import Parameters, parameters_of
 from normwise.models.user_place import Place, find_place
 from normwise.models.user_source import fingerprint
-from normwise.models.user_words import listed
+from normwise.models.user_words import UserCodeError, listed
 
 _TRIED = 5
 """Rows of the made-up batch that shows what a model needs."""
@@ -96,7 +97,14 @@ class UserModel:
             rows = _TRIED + 2 * (facts.out_features == _TRIED)
             generator = torch.Generator().manual_seed(0)
             batch = torch.randn(rows, *facts.in_shape, generator=generator)
-            how = find_adaptation(model, batch, facts.out_features, self.title, self.call)
+            try:
+                how = find_adaptation(model, batch, facts.out_features, self.title, self.call)
+            except UserCodeError as error:
+                if "dtype" not in error.words or not kinds - {"float32"}:
+                    raise
+                must = "forward must take float32, which the model is converted to"
+                hint = f"leave the conversion to {listed(sorted(kinds - {'float32'}))} out of the model"
+                raise ArgumentError(explain(self.title, must, error.words, hint)) from None
         if Norm.parse(facts.norm, self.title).kind == "weight" and "norm" in self.varies:
             _weight_normalize_(model)
         whole = model if how.changes_nothing else Adapted(model, how, facts.out_features)
@@ -139,8 +147,9 @@ class UserModel:
 
     def _construct(self, facts: Facts) -> nn.Module:
         """What the user's code makes, as it is."""
+        made: Any
         if isinstance(self._object, nn.Module):
-            made: Any = self.call(self._copy, "copying it")
+            made = self.call(self._copy, "copying it")
         else:
             filled = fill(self._parameters, self._arguments, facts)
             if filled.missing:
@@ -152,7 +161,10 @@ class UserModel:
                     f"--model-args {filled.missing[0]}=VALUE{also}, or write a function build() that gives it"
                 )
                 raise ArgumentError(explain(self.title, must, got, hint))
-            made = self.call(lambda: _called(self._object, self._parameters, filled.values), "building it")
+            given = ", ".join(filled.said[n] for n in filled.values if n not in self._arguments)
+            told = f"it was given {given}" if given else None
+            with explained(self.place, "building it must run", "building it", told):
+                made = _called(self._object, self._parameters, filled.values)
         made = getattr(
             made, "_orig_mod", made
         )  # of torch.compile, which would compile anew in every training
@@ -181,7 +193,10 @@ class UserModel:
             found = module
             for part in self._name.split("."):
                 found = getattr(found, part)
-        return copy.deepcopy(found)
+        # Lazy buffers, unlike lazy parameters, do not know how to be copied.
+        lazy = [b for b in found.buffers() if isinstance(b, UninitializedBuffer)]
+        anew: Any = UninitializedBuffer  # torch's annotations are of another signature
+        return copy.deepcopy(found, {id(b): anew(b.requires_grad, b.device, b.dtype) for b in lazy})
 
 
 def load_user_model(where: str, arguments: Mapping[str, str] | None = None) -> UserModel:

@@ -23,11 +23,12 @@ Role = Literal["outputs", "channels", "columns", "shape", "side", "norm", "activ
 
 _NAMES: dict[Role, str] = {
     "outputs": "out_features num_classes n_classes classes n_class num_class class_num nb_classes output_dim "
-    "out_dim dim_out output_size out_size num_outputs n_outputs n_out num_labels n_labels out_channels",
+    "out_dim dim_out output_size out_size num_outputs n_outputs n_out num_labels n_labels out_channels "
+    "d_out c_out ch_out output_features num_output n_output n_targets num_targets",
     "channels": "in_channels in_chans channels_in in_channel in_ch input_channels image_channels img_channels "
-    "num_input_channels num_channels n_channels",
+    "num_input_channels num_channels n_channels c_in ch_in channel_in channels",
     "columns": "in_features input_dim in_dim dim_in input_size in_size num_features n_features input_features "
-    "num_inputs n_inputs n_input num_input n_in",
+    "num_inputs n_inputs n_input num_input n_in d_in d_numerical n_num_features num_numerical_features",
     "shape": "in_shape input_shape image_shape img_shape",
     "side": "image_size img_size",
     "norm": "norm norm_layer normalization normalization_layer norm_type norm_name",
@@ -39,6 +40,9 @@ _ROLES: dict[str, Role] = {
 }
 _WIDTHS = ("numfeatures", "nfeatures", "numchannels", "nchannels")
 """Names that networks for images often have for their own width."""
+
+_CHANNELS = "channels"
+"""Most often a width; a transformer that asks for the size of the images means theirs."""
 
 _CLASSES = ("normlayer", "normalizationlayer", "act", "actlayer", "activationlayer")
 """Names that stand for a class or factory where nothing else is said of them."""
@@ -106,6 +110,11 @@ def role_of(parameter: Parameter) -> Role | None:
     return role
 
 
+def is_norm(parameter: Parameter) -> bool:
+    """Whether a parameter stands for the normalization by its name, whatever values it takes."""
+    return _ROLES.get(_plain(parameter.name)) == "norm"
+
+
 def varied(parameters: Parameters, fixed: Mapping[str, Any]) -> frozenset[str]:
     """Which of norm, activation and dropout a builder takes, and no argument of the user's fixes."""
     found: set[str | None] = {role_of(p) for name, p in parameters.named.items() if name not in fixed}
@@ -151,6 +160,9 @@ def _value(role: Role, parameter: Parameter, facts: Facts, names: set[str]) -> _
             if parameter.default not in (1, 3):
                 return None
             return facts.in_shape[0], f"{facts.in_shape[0]}"
+        case "channels" if name == _CHANNELS:
+            theirs = parameter.default in (1, 3) or (required and any(_ROLES.get(n) == "side" for n in names))
+            return (facts.in_shape[0], f"{facts.in_shape[0]}") if facts.images and theirs else None
         case "channels":
             return facts.in_shape[0], f"{facts.in_shape[0]}"
         case "columns" if facts.images and name in ("inputsize", "insize") and _has_channels(names):
@@ -197,7 +209,7 @@ def _side(parameter: Parameter, facts: Facts) -> _Found:
 
 
 def _has_channels(names: set[str]) -> bool:
-    return any(_ROLES.get(name) == "channels" for name in names)
+    return any(_ROLES.get(name) == "channels" and name != _CHANNELS for name in names)
 
 
 def _wants_class(parameter: Parameter) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +41,14 @@ def import_module(place: Place, home: Home) -> ModuleType:
 
 
 @contextlib.contextmanager
-def explained(place: Place, must: str, doing: str) -> Iterator[None]:
+def explained(place: Place, must: str, doing: str, hint: str | None = None) -> Iterator[None]:
     """Turn whatever the user's code raises into one line.
 
     Args:
         place: of the model.
         must: what was to hold, for an exception that says nothing of its own.
         doing: "importing it" or "calling it".
+        hint: for an exception of which nothing else is known.
     """
     try:
         yield
@@ -72,10 +75,12 @@ def explained(place: Place, must: str, doing: str) -> Iterator[None]:
         raise ArgumentError(explain(place.title, "what it imports must be Python source", got)) from None
     except Exception as error:
         got = exception_words(error, place.roots)
-        raise UserCodeError(explain(place.title, must, got, _hint(error)), got) from None
+        raise UserCodeError(explain(place.title, must, got, _hint(error, place) or hint), got) from None
 
 
-def _hint(error: Exception) -> str | None:
+def _hint(error: Exception, place: Place) -> str | None:
+    if isinstance(error, ImportError) and error.name == place.module:
+        return f"{place.module} is being imported just then: one of its own imports leads back to it"
     if isinstance(error, FileNotFoundError):
         return f"relative paths start from {Path.cwd()}"
     if "CUDA" in str(error) or "NVIDIA" in str(error):
@@ -116,9 +121,11 @@ def find_object(module: ModuleType, place: Place) -> tuple[str, Any]:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            raise unknown_name(
-                place.title, f"name in {_file_name(module)}", name, candidates or _functions(module)
-            )
+            known = candidates or _functions(module)
+            if not known:
+                got = f"none, and nothing else that builds a network, in {_file_name(module)}"
+                raise ArgumentError(explain(place.title, f"{name} must be defined", got))
+            raise unknown_name(place.title, f"name in {_file_name(module)}", name, known)
         found = getattr(found, part)
     if isinstance(found, nn.Module) or (callable(found) and not _is_other_class(found)):
         return name, found
@@ -167,12 +174,27 @@ def _candidates(module: ModuleType) -> list[str]:
     own = {n: v for n, v in vars(module).items() if not n.startswith("_") and _defined_in(v, module)}
     if not any(_is_model(value) for value in own.values()):
         return []
-    return [name for name, value in own.items() if _is_model(value) or inspect.isfunction(value)]
+    return [name for name, value in own.items() if _is_model(value) or _returns(value)]
 
 
 def _functions(module: ModuleType) -> list[str]:
     own = vars(module).items()
-    return [n for n, v in own if inspect.isfunction(v) and _defined_in(v, module) and not n.startswith("_")]
+    return [n for n, v in own if _returns(v) and _defined_in(v, module) and not n.startswith("_")]
+
+
+def _returns(value: object) -> bool:
+    """Whether it is a function that may return something: what tests or trains a model builds none."""
+    if not inspect.isfunction(value):
+        return False
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(value)))
+    except (OSError, TypeError, SyntaxError):  # made by the code
+        return True
+    return any(isinstance(node, ast.Lambda) or _gives(node) for node in ast.walk(tree))
+
+
+def _gives(node: ast.AST) -> bool:
+    return isinstance(node, ast.Return) and node.value is not None
 
 
 def _is_model(value: object) -> bool:

@@ -7,8 +7,9 @@ from inspect import Parameter
 
 from torch import nn
 
+from normwise.models.norm import NORMS
 from normwise.models.user_adapt import Adaptation
-from normwise.models.user_fill import Facts, Filled, role_of
+from normwise.models.user_fill import Facts, Filled, is_norm, role_of
 from normwise.models.user_parameters import Parameters
 from normwise.models.user_words import listed
 
@@ -69,11 +70,21 @@ def _given(name: str, filled: Filled, parameters: Parameters, varies: frozenset[
                 yield f"{parameter} would be {shown} by default."
     if "norm" not in varies:
         yield (
-            f"{name} takes no normalization (a parameter `norm` or `norm_layer`), so that variants cannot differ "
-            "in it; initialization, learning rate, batch size, optimizer and penalties can."
+            f"{_why_no_norm(name, filled, parameters)}, so that variants cannot differ in it; initialization, "
+            "learning rate, batch size, optimizer and penalties can."
         )
     elif not any(role == "norm" for role in roles.values()):
         yield f"Where {name} passes its keyword arguments on to is not known; it is given norm among them."
+
+
+def _why_no_norm(name: str, filled: Filled, parameters: Parameters) -> str:
+    own = next((p for p in parameters.named.values() if is_norm(p)), None)
+    if own is None:
+        return f"{name} takes no normalization (a parameter `norm` or `norm_layer`)"
+    if own.name in filled.values:
+        return f"{own.name}, the normalization, is fixed"
+    known = ", ".join(NORMS)
+    return f"{own.name}={own.default!r} is no name that variants have for a normalization ({known})"
 
 
 def _put_around(how: Adaptation, facts: Facts) -> Iterator[str]:
@@ -100,10 +111,12 @@ def _ending(how: Adaptation, facts: Facts) -> Iterator[str]:
     if how.end == "a log-softmax" and classes:
         yield "It ends in a log-softmax, which the cross-entropy repeats without changing anything."
     elif how.end in ("a softmax", "a sigmoid") and classes:
-        what = "a sigmoid" if how.end == "a sigmoid" else "a softmax"
+        end = how.end.removeprefix("a ")
+        own = "sigmoid" if how.logit else "softmax"
+        again = "its own" if end == own else f"a {own} of its own"
         yield (
-            f"Warning: it ends in {what}, but the cross-entropy applies its own to what the model returns: "
-            f"gradients are far too small. Remove {what} and return the logits."
+            f"Warning: it ends in a {end}, but the cross-entropy applies {again} to what the model returns: "
+            f"gradients are far too small. Remove the {end} and return the logits."
         )
     elif classes:
         yield f"Warning: it ends in {how.end}, which limits the logits. Remove it and return the logits."

@@ -69,6 +69,8 @@ def find_place(where: str) -> Place:
     stem = here.joinpath(*path.split("."))
     found = next((f for f in (stem.with_name(stem.name + ".py"), stem / "__init__.py") if f.is_file()), None)
     title = path + (f":{name}" if name else "")
+    if found is not None and _module_name(path) != path and "." not in path:
+        return _file_place(str(found.relative_to(here)), name)  # a library's module goes by that name
     if found is not None:
         return Place(title, found.resolve(), path, True, name, here, (here,))
     return Place(title, None, path, True, name, here, (here,))

@@ -16,6 +16,7 @@ from normwise.errors import ArgumentError, explain
 from normwise.models.user import UserModel, weighted
 from normwise.models.user_adapt import left_alone
 from normwise.models.user_fill import Facts, role_of
+from normwise.models.user_scores import last_function
 from normwise.models.user_words import listed
 
 _MOST_NAMED = 3
@@ -97,9 +98,16 @@ def check_batch(user: UserModel, model: nn.Module, inputs: Tensor, targets: Tens
                     raise ArgumentError(explain(user.title, "the outputs must be finite", got, hint))
                 if training:
                     found += _trained(user, model, output, targets)
-                elif not _varies(output):
+                    continue
+                if not _varies(output):
                     found.append("Warning: it returns the same values for all rows of a first batch.")
-        if _sums_to_one(output) and not any("softmax" in line for line in found):
+                again = user.call(partial(model, inputs), "a second forward pass")
+                if not torch.allclose(output, again, rtol=1e-3, atol=1e-5):
+                    found.append(
+                        "Warning: in evaluation mode it returns other values each time, so that its metric is "
+                        "one of a random draw. Is F.dropout called without training=self.training?"
+                    )
+        if _sums_to_one(output) and last_function(output) is None:  # else the notes on the model say it
             found.append(
                 "Warning: its outputs are probabilities, and the cross-entropy applies its own softmax to them: "
                 "return the logits."
