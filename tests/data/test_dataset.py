@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from normwise.data import Dataset, load
 from normwise.data.contents import Categorical, TableContents
 from normwise.data.dataset import assemble
-from normwise.data.split import Fractions, free_then_test
+from normwise.data.split import Dealing, Fractions, free_then_test
 from normwise.data.task import read_target
 from normwise.errors import ArgumentError, DataError
 
@@ -147,3 +149,16 @@ def test_a_share_of_the_training_rows_leaves_the_others_alone() -> None:
             data.split(0, train_share=share)
     with pytest.raises(ArgumentError, match="`most` must be three numbers"):
         data.split(0, most=(10, 0, 5))
+
+
+def test_the_parts_that_every_seed_shares_are_known() -> None:
+    def fixed(**dealing: Any) -> str:
+        return dataclasses.replace(load("wine"), _dealing=Dealing(178, **dealing)).fixed_parts
+
+    one = np.full(178, -1, dtype=np.int8)
+    one[:20] = 2
+    two = one.copy()
+    two[20:40] = 1
+    assert fixed() == "none"
+    assert fixed(fixed=one) == "test"
+    assert fixed(fixed=two) == fixed(order=np.arange(178.0)) == "all"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -180,3 +181,15 @@ def test_what_was_not_measured_is_said_instead_of_drawn(comparison: Comparison) 
     assert "s1-initialization" not in {figure.id for figure in document.figures()}
     robustness = next(section for section in document.sections if section.anchor == "robustness")
     assert Paragraph("Spread over initializations: not measured.", "note") in robustness.blocks
+
+
+def test_what_every_seed_shares_is_not_said_to_be_drawn(comparison: Comparison) -> None:
+    def trust(parts: Any) -> str:
+        data = replace(comparison.data, fixed_parts=parts)
+        section = next(s for s in build(replace(comparison, data=data)).sections if s.anchor == "trust")
+        return " ".join(block.text for block in section.blocks if isinstance(block, Paragraph))
+
+    assert "Every seed draws its own split" in trust("none")
+    assert "the test part is always the same" in trust("test")
+    assert "Every seed has the same split" in trust("all")
+    assert "They cover the seeds on the one split of this data" in trust("all")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normwise.cli.durations import exactly, in_words
+from normwise.report.names import metric_name
 from normwise.results import DataSummary, PlannedSetting, PlanSummary
 
 _NOTES = 12
@@ -29,7 +30,7 @@ def print_plan(plan: PlanSummary, console: Console, *, config: Path | None) -> N
     console.print(Text(plan.question, style="bold"))
     row("data", f"{data.name}: {data.rows:,} rows, {data.inputs}")
     row("target", _target(data))
-    row("metric", data.metric.replace("_", " ") + _why(data))
+    row("metric", metric_name(data.metric) + _why(data))
     train, validation, test = data.split
     row("split", f"{train:,} train, {validation:,} validation, {test:,} test rows")
     for i, warning in enumerate(data.warnings):
@@ -63,7 +64,7 @@ def _target(data: DataSummary) -> str:
 
 
 def _why(data: DataSummary) -> str:
-    prefix = f"metric {data.metric.replace('_', ' ')}, "
+    prefix = f"metric {metric_name(data.metric)}, "
     reason = next((note.removeprefix(prefix) for note in data.notes if note.startswith(prefix)), "")
     return f", {reason}" if reason else ""
 
@@ -81,7 +82,8 @@ def _what_runs(settings: Sequence[PlannedSetting]) -> list[tuple[str, str]]:
 def _training(setting: PlannedSetting) -> str:
     rates = ", ".join(f"{lr:g}" for lr in setting.lrs)
     return (
-        f"batch {setting.batch_size}, {setting.optimizer}, {setting.steps:,} steps; learning rates {rates}; "
+        f"batch {setting.batch_size}, {setting.optimizer}, {setting.steps:,} steps ({setting.epochs:.2g} "
+        f"epochs); learning rates {rates}; "
         f"initialization {', '.join(setting.initializations)}"
     )
 

@@ -160,6 +160,7 @@ def _planned_setting(prepared: Prepared, plan: Plan) -> PlannedSetting:
         batch_size=ground.batch_size,
         optimizer=ground.optimizer,
         steps=ground.steps,
+        epochs=ground.steps * ground.batch_size / (ground.train_share * prepared.sizes[0]),
         variants=tuple(variant.name for variant in plan.variants),
         baseline=plan.baseline,
         lrs=prepared.spec.lrs or LEARNING_RATES[ground.optimizer],

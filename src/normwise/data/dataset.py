@@ -15,6 +15,8 @@ from normwise.data.contents import Contents, ImageContents, Rows, feed_array
 from normwise.data.prepare import prepare
 from normwise.data.split import (
     DEFAULT_FRACTIONS,
+    TEST,
+    VALIDATION,
     Dealing,
     Fractions,
     split_rows,
@@ -24,6 +26,7 @@ from normwise.data.task import Target, Task
 from normwise.data.wording import count, image_words
 from normwise.errors import DataError, explain
 
+FixedParts = Literal["none", "test", "all"]
 Kind = Literal["table", "image", "array"]
 
 FEWEST_ROWS = 10
@@ -107,6 +110,16 @@ class Dataset:
     _contents: Contents = field(repr=False, compare=False)
     _target: Target = field(repr=False, compare=False)
     _dealing: Dealing = field(repr=False, compare=False)
+
+    @property
+    def fixed_parts(self) -> FixedParts:
+        """Which parts of a split are the same whatever the seed: none, the test part, or all of them."""
+        dealing = self._dealing
+        if dealing.order is not None:
+            return "all"
+        if dealing.fixed is None or not (dealing.fixed == TEST).any():
+            return "none"
+        return "all" if (dealing.fixed == VALIDATION).any() else "test"
 
     def sizes(self) -> tuple[int, int, int]:
         """Rows of train, validation and test of a whole split; nothing is prepared."""

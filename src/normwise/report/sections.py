@@ -53,12 +53,11 @@ def sections(comparison: Comparison, grounds: tuple[Ground, ...]) -> tuple[Secti
 
     def robustness(g: Ground) -> tuple[Block, ...]:
         spread = initializations(g.setting, data)
+        several = any(len(variant.initializations) > 1 for variant in g.setting.variants)
         return (
             *_claims(g, data, "larger_learning_rates", "initialization"),
-            *_drawn(
-                rate_robustness(g.setting, data, g.slots, g.anchor),
-                initialization_spread(g.setting, data, g.slots, g.anchor),
-            ),
+            *_drawn(rate_robustness(g.setting, data, g.slots, g.anchor)),
+            *(_drawn(initialization_spread(g.setting, data, g.slots, g.anchor)) if several else ()),
             *((spread,) if spread is not None else ()),
         )
 
@@ -142,6 +141,18 @@ def _drawn(*figures: Figure) -> tuple[Block, ...]:
     )
 
 
+_SPLITS = {
+    "none": "Every seed draws its own split into",
+    "test": "Every seed draws its own training and validation part, and the test part is always the same:",
+    "all": "Every seed has the same split into",
+}
+_COVERED = {
+    "none": "the seeds and splits",
+    "test": "the seeds and the splits outside of the test part",
+    "all": "the seeds on the one split",
+}
+
+
 def _trust(comparison: Comparison, grounds: tuple[Ground, ...]) -> Section:
     data = comparison.data
     margin = quantity(data.margin, "pp" if data.metric_unit == "%" else data.metric_unit)
@@ -150,7 +161,7 @@ def _trust(comparison: Comparison, grounds: tuple[Ground, ...]) -> Section:
     blocks.append(
         Paragraph(
             f"{data.name} ({data.source}): {data.inputs}; target {data.target}. Task: {data.task}, "
-            f"{data.task_reason.rstrip('.')}. Every seed draws its own split into {train:,} train, "
+            f"{data.task_reason.rstrip('.')}. {_SPLITS[data.fixed_parts]} {train:,} train, "
             f"{validation:,} validation and {test:,} test rows."
         )
     )
@@ -174,7 +185,7 @@ def _trust(comparison: Comparison, grounds: tuple[Ground, ...]) -> Section:
         blocks += [Paragraph(_verdicts(ground.setting)) for ground in grounds[:1]]
     blocks += [
         Paragraph(
-            "Intervals are paired t intervals at 95%. They cover the seeds and splits of this data, not "
+            f"Intervals are paired t intervals at 95%. They cover {_COVERED[data.fixed_parts]} of this data, not "
             "new data: another data set may answer differently. Effects count in favor of the variant; "
             "learning rates are chosen on validation, and the test part has no say in any choice."
         ),
@@ -188,10 +199,14 @@ def _trust(comparison: Comparison, grounds: tuple[Ground, ...]) -> Section:
 
 
 def _verdicts(setting: Setting) -> str:
+    family = (
+        f"It allows for {setting.comparisons:,} comparisons made at once, so that an interval may leave zero out and "
+        "the verdict still be undecided. "
+        if setting.comparisons > 1
+        else ""
+    )
     return (
-        "Each verdict compares a variant with the baseline, seed by seed, inside one network. It allows for "
-        f"{count(setting.comparisons, 'comparison')} made at once, so that an interval may leave zero out and the "
-        "verdict still be undecided. “Leaning” means fewer than ten pairs or too few of them won; "
+        f"Each verdict compares a variant with the baseline, seed by seed, inside one network. {family}“Leaning” means fewer than ten pairs or too few of them won; "
         "“meaningful” ten or more and an error for the whole family of at most 5%."
     )
 

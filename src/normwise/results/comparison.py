@@ -48,6 +48,7 @@ class DataSummary:
     notes: tuple[str, ...]  # what was imputed, encoded, dropped, and why
     margin: float  # differences within ± margin count as none, in the metric's unit
     margin_note: str  # whether the test set can resolve the margin
+    fixed_parts: Literal["none", "test", "all"] = "none"  # of the split: the same whatever the seed
     warnings: tuple[
         str, ...
     ] = ()  # what may make every number here wrong: a feature that gives the target away, …

@@ -21,6 +21,7 @@ class PlannedSetting:
     batch_size: int
     optimizer: str
     steps: int
+    epochs: float
     variants: tuple[str, ...]
     baseline: str
     lrs: tuple[float, ...]

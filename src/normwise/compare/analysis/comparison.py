@@ -14,6 +14,7 @@ from normwise.compare.spec import Spec
 from normwise.compare.splits import FINAL_ROWS
 from normwise.compare.stats import wilson
 from normwise.data import Dataset
+from normwise.report.names import metric_name
 from normwise.results import (
     Comparison,
     DataSummary,
@@ -46,7 +47,7 @@ def summarize_data(
     level: float | None,
 ) -> DataSummary:
     """The data as it was understood, and whether its test part can resolve the margin."""
-    why = (f"metric {measure.name.replace('_', ' ')}, {metric_reason}",) if metric_reason else ()
+    why = (f"metric {metric_name(measure.name)}, {metric_reason}",) if metric_reason else ()
     return DataSummary(
         name=data.name,
         source=data.source,
@@ -63,6 +64,7 @@ def summarize_data(
         notes=(*why, *data.notes, *split_notes, *_reading(dict(zip(FINAL_ROWS, sizes, strict=True)))),
         margin=margin,
         margin_note=_margin_note(measure, min(sizes[2], FINAL_ROWS["test"]), margin, level),
+        fixed_parts=data.fixed_parts,
         warnings=data.warnings,
     )
 

@@ -20,15 +20,17 @@ def recommend(
     evidence: Evidence,
     claims: Sequence[Claim],
     *,
+    margin: float,
     in_shape: tuple[int, ...],
     out_features: int,
     classes: tuple[str, ...],
 ) -> Recommendation | None:
     """The variant that is decided to be better on test; else the one decided to train better; else the baseline.
 
-    A variant decided to be worse on test is never recommended. Among those that are left the larger decided effect
-    wins; what is undecided speaks for nobody, and without a decision in its favour no variant displaces the baseline.
-    Of an exploratory run the same is read off the effects, and the reason says so.
+    A variant decided to be worse on test is never recommended, nor for its training one that is decided to be slower
+    or that looks worse on test by more than the margin: nobody wants to train well towards a worse network. Among
+    those that are left the larger decided effect wins, and without a decision in its favour no variant displaces the
+    baseline. Of an exploratory run the same is read off the effects, and the reason says so.
 
     None where no fresh training of any variant has finished.
     """
@@ -41,7 +43,13 @@ def recommend(
     table = {(claim.variant, claim.claim): claim for claim in claims}
     candidates = [v for v in ran if v != evidence.baseline and not _is(table, v, "generalizes", "no")]
     better = [v for v in candidates if _is(table, v, "generalizes", "yes")]
-    trained = [v for v in candidates if any(_is(table, v, name, "yes") for name in _TRAINING)]
+    trained = [
+        v
+        for v in candidates
+        if any(_is(table, v, name, "yes") for name in _TRAINING)
+        and not _is(table, v, "faster", "no")
+        and _effect(table, v, "generalizes") >= -margin
+    ]
     if evidence.exploratory:
         chosen, reason = _first_look(candidates, table, evidence)
     elif better:
@@ -53,7 +61,11 @@ def recommend(
         reason = f"{' and '.join(won)}, and is not shown to be worse on test"
     else:
         chosen = evidence.baseline if evidence.baseline in ran else ran[0]
-        reason = "nothing is decided in favour of another variant"
+        reason = (
+            "no other variant is shown to be better on test, or to train better without looking worse on test"
+            if any(claim.verdict == "yes" and claim.claim != "cost" for claim in claims)
+            else "nothing is decided in favour of another variant"
+        )
     lr, ground = evidence.tuning.tuned[chosen.name], plan.ground
     code = snippets(
         ground.network,

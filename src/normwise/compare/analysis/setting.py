@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from normwise.compare.analysis.claims import claims, gap_of
 from normwise.compare.analysis.curves import (
@@ -16,6 +17,7 @@ from normwise.compare.analysis.curves import (
 from normwise.compare.analysis.evidence import Evidence, Records
 from normwise.compare.analysis.recommend import recommend
 from normwise.compare.cost import cost_result
+from normwise.compare.measures import Measure
 from normwise.compare.network import describe
 from normwise.compare.stats import paired_effect, wilson
 from normwise.compare.variant import Variant
@@ -52,6 +54,7 @@ def analyse(
     """
     plan, tuning = evidence.plan, evidence.tuning
     lines = claims(evidence, margin)
+    variants = tuple(_variant(evidence, variant) for variant in plan.variants)
     return Setting(
         name=name,
         network=describe(plan.ground.network, in_shape, out_features),
@@ -66,15 +69,43 @@ def analyse(
         target=tuning.target,
         target_reason=tuning.target_reason,
         comparisons=evidence.comparisons,
-        variants=tuple(_variant(evidence, variant) for variant in plan.variants),
+        variants=variants,
         claims=lines,
-        notes=notes,
+        notes=(*notes, *still_rising(variants, evidence.measure, margin)),
         recommendation=recommend(
-            evidence, lines, in_shape=in_shape, out_features=out_features, classes=classes
+            evidence, lines, margin=margin, in_shape=in_shape, out_features=out_features, classes=classes
         ),
         depth=plan.ground.depth,
         train_share=plan.ground.train_share,
     )
+
+
+RISING = 0.05
+"""A second half of training that brings more than this share of the whole way is no end of it."""
+
+
+def still_rising(variants: Sequence[VariantResult], measure: Measure, margin: float) -> tuple[str, ...]:
+    """Say so where validation was still getting better at the end: longer training may answer differently."""
+    rising = [variant for variant in variants if _rises(variant, measure, margin)]
+    if not rising:
+        return ()
+    which = "all variants" if len(rising) == len(variants) else ", ".join(v.name for v in rising)
+    steps = rising[0].validation_curve.steps[-1]
+    return (
+        f"validation was still getting better in the second half of training ({which}): longer training may answer "
+        f"differently; try --steps {4 * steps}",
+    )
+
+
+def _rises(variant: VariantResult, measure: Measure, margin: float) -> bool:
+    curve = variant.validation_curve
+    known = [(s, v) for s, v in zip(curve.steps, curve.median, strict=True) if v is not None]
+    if len(known) < 3:
+        return False
+    (_, first), (last_step, last) = known[0], known[-1]
+    middle = max((pair for pair in known if pair[0] <= last_step / 2), key=lambda pair: pair[0])[1]
+    gain, way = measure.sign * (last - middle), measure.sign * (last - first)
+    return gain > max(2 * margin, RISING * way)
 
 
 def _variant(evidence: Evidence, variant: Variant) -> VariantResult:
