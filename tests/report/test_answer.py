@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from normwise.report import build
 from normwise.report.document import Answer
-from normwise.results import Comparison, MoreSeeds, ReferenceResult
+from normwise.results import Comparison, MoreSeeds, ReferenceResult, Setting
 
 
 def first(comparison: Comparison) -> Answer:
@@ -42,16 +42,43 @@ def test_more_seeds_come_as_a_command(comparison: Comparison) -> None:
     )
 
 
+def test_seeds_are_told_of_the_setting_that_they_would_decide(comparison: Comparison) -> None:
+    mlp, cnn = comparison.settings
+
+    def needing(seeds: int, setting: Setting) -> Setting:
+        claims = tuple(
+            replace(c, verdict="undecided", seeds_needed=seeds) if c.claim == "generalizes" else c
+            for c in setting.claims
+            if c.variant == "batch" and c.claim in ("faster", "generalizes")
+        )
+        return replace(setting, claims=claims)
+
+    more = MoreSeeds("normwise compare digits --seeds 14", 14, ("generalizes: batch",))
+    changed = replace(comparison, settings=(needing(480, mlp), needing(14, cnn)), more_seeds=more)
+    far, near = (answer.more for answer in build(changed).answers)
+    assert far is not None
+    assert near is not None
+    assert far.text == (
+        "About 480 seeds would be needed to decide anything: batch (better on test), if the effect is as large as "
+        "it looks."
+    )
+    assert far.command == ""
+    assert near.text.startswith("14 seeds would decide batch (better on test), if")
+    assert build(changed).more() == near
+
+
 def test_a_long_list_of_what_would_be_decided_is_counted(comparison: Comparison) -> None:
     many = MoreSeeds("normwise", 9, tuple(f"faster: v{i}" for i in range(7)))
-    more = first(replace(comparison, more_seeds=many)).more
+    more = first(replace(comparison, settings=comparison.settings[:1], more_seeds=many)).more
     assert more is not None
     assert "v3 (faster) and 3 more" in more.text
     assert "v4" not in more.text
 
 
 def test_without_a_command_it_is_said_that_more_seeds_do_not_help(comparison: Comparison) -> None:
-    more = first(replace(comparison, more_seeds=None)).more
+    setting = comparison.settings[0]
+    hopeless = replace(setting, claims=tuple(replace(c, seeds_needed=None) for c in setting.claims))
+    more = first(replace(comparison, settings=(hopeless,), more_seeds=None)).more
     assert more is not None
     assert more.text == "More seeds would not decide what is undecided here."
     assert more.command == ""
@@ -83,7 +110,7 @@ def _reference(comparison: Comparison, level: float) -> ReferenceResult:
 def test_a_reference_that_is_clearly_ahead_is_told_at_once(comparison: Comparison) -> None:
     ahead = first(replace(comparison, references=(_reference(comparison, 99.9),))).aside
     assert ahead.startswith(
-        "Gradient boosting does better than every network here: test accuracy 99.9% against "
+        "Gradient boosting does better than every network here: mean test accuracy 99.9% against "
     )
     assert first(replace(comparison, references=(_reference(comparison, 90.0),))).aside == ""
     assert first(replace(comparison, references=())).aside == ""
@@ -92,8 +119,20 @@ def test_a_reference_that_is_clearly_ahead_is_told_at_once(comparison: Compariso
 def test_a_lower_error_is_ahead_too(make: Callable[..., Comparison]) -> None:
     comparison = make(regression=True)
     ahead = first(replace(comparison, references=(_reference(comparison, 40.0),))).aside
-    assert "does better than every network here: test RMSE 40 points against" in ahead
+    assert "does better than every network here: mean test RMSE 40 points against" in ahead
     assert first(replace(comparison, references=(_reference(comparison, 99.0),))).aside == ""
+
+
+def test_a_network_that_learned_nothing_is_told(comparison: Comparison) -> None:
+    def aside(level: float) -> str:
+        trivial = replace(_reference(comparison, level), name="majority class")
+        return first(replace(comparison, references=(trivial,))).aside
+
+    assert aside(10.0) == ""
+    assert aside(96.4).startswith(
+        "No network here is shown to do better than the majority class: mean test accuracy 96.6% ("
+    )
+    assert aside(96.4).endswith(") against 96.4%.")
 
 
 def test_within_the_margin_nothing_is_ahead(comparison: Comparison) -> None:

@@ -74,6 +74,7 @@ def penalized(setting_of: Callable[..., Setting]) -> Setting:
         "none + L1 1e-05": {"l1": 1e-5},
         "none + L2 0.01": {"l2": 0.01},
         "none + dropout 0.2": {"dropout": 0.2},
+        "none + dropout 0.5": {"dropout": 0.5},
         "batch + dropout 0.2": {"dropout": 0.2},
         "none + L1 0.001 + L2 0.01": {"l1": 0.001, "l2": 0.01},
     }
@@ -102,6 +103,29 @@ def test_penalties_are_curves_over_their_strength(comparison: Comparison, penali
     assert zeros["L1"] == (0.0, 80.0)
     assert [series.name for series in drawn.panels[3].series] == ["dropout"]
     assert drawn.panels[0].references[0].label == "none"
+
+
+def test_a_lone_dropout_rate_has_no_panel(comparison: Comparison, penalized: Setting) -> None:
+    kept = tuple(v for v in penalized.variants if v.name != "none + dropout 0.5")
+    changed = replace(comparison, settings=(replace(penalized, variants=kept),))
+    drawn = figure(changed, "s1-penalties")
+    assert drawn is not None
+    assert [panel.title for panel in drawn.panels] == [
+        "Test over strength",
+        "Train over strength",
+        "Weights at zero",
+    ]
+    assert [entry.name for entry in drawn.legend] == ["L1", "L2"]
+
+
+def test_one_initialization_has_no_figure(comparison: Comparison) -> None:
+    setting = comparison.settings[0]
+    variants = tuple(replace(v, initializations=v.initializations[:1]) for v in setting.variants)
+    lone = replace(comparison, settings=(replace(setting, variants=variants),))
+    assert figure(comparison, "s1-initialization") is not None
+    assert figure(lone, "s1-initialization") is None
+    robustness = next(section for section in build(lone).sections if section.anchor == "robustness")
+    assert not [b for b in robustness.blocks if isinstance(b, Paragraph) and "not measured" in b.text]
 
 
 def test_one_strength_is_no_curve(comparison: Comparison, penalized: Setting) -> None:
@@ -147,8 +171,8 @@ def test_references_stand_beside_the_networks(comparison: Comparison) -> None:
     section = next(s for s in build(comparison).sections if s.anchor == "final")
     words = next(block for block in section.blocks if isinstance(block, Paragraph))
     assert words.text.startswith(
-        "On the same splits, test accuracy: the majority class gets 10.2%, a linear model 96.9% and gradient boosting "
-        "96.1%."
+        "On the same splits, median test accuracy: the majority class gets 10.2%, a linear model 96.9% and gradient "
+        "boosting 96.1%."
     )
     table = next(block for block in section.blocks if isinstance(block, Table))
     assert [row[0] for row in table.rows] == ["majority class", "linear", "gradient boosting"]

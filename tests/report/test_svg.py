@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from normwise.report.figure import Panel, Series
+from normwise.report.figure import Panel, Reference, Series
 from normwise.report.svg import render
 
 
@@ -54,6 +54,25 @@ def test_wild_values_do_not_hide_the_others() -> None:
     assert "higher values are cut" in labels(render(panel(*tame, 1e9), "a", "x"))
     assert "lower values are cut" in labels(render(panel(-1e9, *tame), "a", "x"))
     assert not [text for text in labels(render(panel(*tame), "a", "x")) if "cut" in text]
+
+
+def test_a_band_where_a_logarithmic_axis_cannot_show_it_takes_no_room() -> None:
+    series = Series(
+        "batch", 1, "line", (0.0, 1.0, 10.0), (50.0, 90.0, 95.0), (5.0, 89.0, 94.0), (60.0, 91.0, 96.0)
+    )
+    ticks = labels(render(Panel("title", "step", "value", (series,), x_scale="log"), "a", "x"))
+    assert "60" not in ticks
+    assert "20" not in ticks
+
+
+def test_what_is_compared_with_is_in_view_and_a_handful_is_not_cut() -> None:
+    few = Series("dropout", 1, "line", (0.2,), (96.7,), (96.6,), (96.8,))
+    svg = render(Panel("title", "rate", "value", (few,), references=(Reference(99.7, "none"),)), "a", "x")
+    assert not [text for text in labels(svg) if "cut" in text]
+    tame = tuple(float(i) for i in range(1, 14))
+    far = Series("batch", 1, "line", tame, tame)
+    svg = render(Panel("title", "step", "value", (far,), references=(Reference(500.0, "none"),)), "a", "x")
+    assert "400" in labels(svg)
 
 
 def test_a_constant_has_room_around_it() -> None:

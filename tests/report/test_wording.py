@@ -28,7 +28,7 @@ def setting(setting_of: Callable[..., Setting]) -> Setting:
 def test_a_yes_tells_effect_sides_interval_and_strength(setting: Setting, comparison: Comparison) -> None:
     assert say(CLAIM, setting, comparison.data) == (
         "batch is better than none on test accuracy: +1.6 pp "
-        "(96.6% against 95.0%; 95% interval 0.8 to 2.4 pp; leaning, 5 pairs)."
+        "(mean 96.6% against 95.0%; 95% interval 0.8 to 2.4 pp; leaning, 5 pairs)."
     )
 
 
@@ -162,7 +162,7 @@ def test_a_first_look_tells_numbers_and_no_verdict(setting: Setting, comparison:
         CLAIM, verdict="exploratory", strength="", effect=Estimate(1.6, Interval(0.8, 2.4), 3, "pp")
     )
     assert say(seen, setting, comparison.data) == (
-        "batch against none, test result: +1.6 pp; 96.6% against 95.0% (seen in 3 seeds)."
+        "batch against none, test result: +1.6 pp; mean 96.6% against 95.0% (seen in 3 seeds)."
     )
     looked = replace(setting, claims=(seen,))
     card = scorecard(looked, comparison.data, {})

@@ -14,7 +14,7 @@ from normwise.report.palette import shown
 from normwise.report.phrases import PHRASES
 from normwise.report.references import aside
 from normwise.report.scorecard import scorecard
-from normwise.results import Comparison, DataSummary, Setting, VariantResult
+from normwise.results import Claim, Comparison, DataSummary, MoreSeeds, Setting, VariantResult
 
 _BANDS = 3
 """With more curves than this, bands in a small figure only hide each other."""
@@ -110,26 +110,56 @@ def _advice(setting: Setting, *, exploratory: bool) -> Advice | None:
 def _more(comparison: Comparison, setting: Setting) -> More | None:
     more = comparison.more_seeds
     undecided = [claim for claim in setting.claims if claim.verdict == "undecided" and claim.claim in GAINS]
-    if not undecided and not comparison.exploratory:
-        return None
-    if more is None:
-        if comparison.exploratory or comparison.partial:
-            return None
-        return More("What is undecided", "More seeds would not decide what is undecided here.", "")
-    seeds = count(more.seeds, "seed")
     if comparison.exploratory:
-        return More("What comes next", f"To have it judged, run {seeds}:", more.command)
-    named = [_decided(entry) for entry in more.decides]
+        if more is None:
+            return None
+        return More("What comes next", f"To have it judged, run {count(more.seeds, 'seed')}:", more.command)
+    if not undecided:
+        return None
+    named = [] if more is None else _decided(comparison, more, undecided)
+    if more is None or (not named and len(comparison.settings) > 1):
+        return None if comparison.partial else More("What is undecided", _beyond(undecided), "")
     kept, rest = named[:_DECIDES], len(named) - _DECIDES
     if rest > 0:
         kept.append(f"{rest} more")
     what = listing(kept) if kept else "what is undecided"
-    text = f"{start(seeds)} would decide {what}, if the effects are as large as they look:"
+    text = (
+        f"{start(count(more.seeds, 'seed'))} would decide {what}, if the effects are as large as they look:"
+    )
     return More("What is undecided", text, more.command)
 
 
-def _decided(entry: str) -> str:
-    """Turn "faster: batch" into "batch (faster)"."""
-    claim, _, variant = entry.partition(": ")
+def _decided(comparison: Comparison, more: MoreSeeds, undecided: list[Claim]) -> list[str]:
+    """Return what the seeds would decide; of several settings only what they would decide in this one."""
+    entries = list(more.decides)
+    if len(comparison.settings) > 1:
+        here = {
+            f"{claim.claim}: {claim.variant}"
+            for claim in undecided
+            if claim.seeds_needed is not None and claim.seeds_needed <= more.seeds
+        }
+        entries = [entry for entry in entries if entry in here]
+    return [_entry(*entry.partition(": ")[::2]) for entry in entries]
+
+
+def _beyond(undecided: list[Claim]) -> str:
+    """Say how far away the nearest decision is, where it is too far for a command."""
+    needs = [
+        (claim.claim == "larger_learning_rates", claim.seeds_needed, claim)
+        for claim in undecided
+        if claim.seeds_needed is not None
+    ]
+    if not needs:
+        return "More seeds would not decide what is undecided here."
+    scanned, seeds, claim = min(needs, key=lambda need: need[:2])
+    fewest = count(seeds, "scan seed" if scanned else "seed")
+    what = _entry(claim.claim, claim.variant)
+    return (
+        f"About {fewest} would be needed to decide anything: {what}, if the effect is as large as it looks."
+    )
+
+
+def _entry(claim: str, variant: str) -> str:
+    """Turn "faster" and "batch" into "batch (faster)"."""
     label = next((phrase.label for name, phrase in PHRASES.items() if name == claim), claim)
-    return f"{variant} ({label[0].lower()}{label[1:]})" if variant else entry
+    return f"{variant} ({label[0].lower()}{label[1:]})" if variant else claim

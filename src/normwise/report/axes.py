@@ -6,12 +6,15 @@ import math
 from typing import Any
 
 from normwise._optional import require
-from normwise.report.figure import Panel
+from normwise.report.figure import Panel, Series
 from normwise.report.names import clipped
 from normwise.report.numbers import finite, tick
 
 _WILD = 12.0
 """A range this many times the middle half of the values is cut, and the panel says so."""
+
+_MANY = 12
+"""Of fewer values none is cut: the middle half of a handful says nothing."""
 
 LONGEST = 22
 """Columns that the name of a category may take."""
@@ -59,7 +62,7 @@ def finish(axes: Any, panel: Panel, drawn: list[float]) -> None:
 
 
 def _limits(axes: Any, panel: Panel, drawn: list[float], *, horizontal: bool) -> None:
-    spread = finite(v for series in panel.series for v in (*series.low, *series.high))
+    spread = [value for series in panel.series for value in _band(series, panel)]
     marks = [reference.value for reference in panel.references]
     values = sorted([*drawn, *spread, *marks])
     set_limits = axes.set_xlim if horizontal else axes.set_ylim
@@ -77,12 +80,13 @@ def _limits(axes: Any, panel: Panel, drawn: list[float], *, horizontal: bool) ->
     quarter = len(values) // 4
     middle = values[-1 - quarter] - values[quarter]
     beyond = ""
-    if middle > 0 and high - low > _WILD * middle and not panel.categories:
+    if middle > 0 and high - low > _WILD * middle and len(values) >= _MANY and not panel.categories:
         cut_low, cut_high = values[quarter] - 4 * middle, values[-1 - quarter] + 4 * middle
         beyond = "lower values are cut" * (low < cut_low) + "higher values are cut" * (
             high > cut_high and low >= cut_low
         )
-        low, high = max(low, cut_low), min(high, cut_high)
+        # What is compared with is always in view.
+        low, high = min(max(low, cut_low), *marks, high), max(min(high, cut_high), *marks, low)
     if panel.from_zero:
         low = min(0.0, low)
     pad = (high - low) * 0.05 or max(abs(high) * 0.05, 0.5)
@@ -100,6 +104,16 @@ def _limits(axes: Any, panel: Panel, drawn: list[float], *, horizontal: bool) ->
             annotation_clip=False,
             fontsize=10,
         )
+
+
+def _band(series: Series, panel: Panel) -> list[float]:
+    """Return the ends of a band where it can be drawn: a logarithmic axis has no place for step 0."""
+    return finite(
+        value
+        for ends in (series.low, series.high)
+        for x, value in zip(series.x, ends, strict=False)
+        if panel.x_scale != "log" or (x is not None and x > 0)
+    )
 
 
 def _plain_ticks(axis: Any, most: int, *, whole: bool = False) -> None:

@@ -192,9 +192,9 @@ def _draw(sheet: _Sheet, document: Document) -> None:
 
 def _foot(sheet: _Sheet, document: Document) -> float:
     """Write the command and the other settings at the bottom and return where they begin."""
-    answer = document.answers[0]
     others = [f"{other.name}: {other.tab}" for other in document.answers[1:4]]
-    more = answer.more if answer.more is not None and answer.more.command else None
+    more = document.more()
+    more = more if more is not None and more.command else None
     y = _HEIGHT - 26.0 - 20 * bool(others) - 46 * (more is not None)
     top = y
     if more is not None:

@@ -228,6 +228,11 @@ class Document:
     sections: tuple[Section, ...]
     footer: str
 
+    def more(self) -> More | None:
+        """Return what comes next after all answers: the first that has a command, else the first there is."""
+        found = [answer.more for answer in self.answers if answer.more is not None]
+        return next((more for more in found if more.command), found[0] if found else None)
+
     def figures(self) -> tuple[Figure, ...]:
         """Return every figure, in reading order."""
         return tuple(block for block in self._blocks() if isinstance(block, Figure))

@@ -129,17 +129,18 @@ def penalties(setting: Setting, data: DataSummary, anchor: str) -> Figure | None
     Only variants with one penalty and nothing else are points of a curve. None where no penalty was compared in two
     strengths.
     """
-    curves = _strengths(setting)
-    if not any(len(points) > 1 for points in curves.values()):
+    found = _strengths(setting)
+    strengths = _curves({key: points for key, points in found.items() if key[0] != "dropout"})
+    rates = _curves({key: points for key, points in found.items() if key[0] == "dropout"})
+    curves = {**strengths, **rates}
+    if not curves:
         return None
     signs = _signs(curves)
-    strengths = {key: points for key, points in curves.items() if key[0] != "dropout"}
-    rates = {key: points for key, points in curves.items() if key[0] == "dropout"}
     panels = []
-    for found, label, scale in ((strengths, "strength λ", _LOG), (rates, "dropout rate", _LINEAR)):
-        if found:
+    for drawn, label, scale in ((strengths, "strength λ", _LOG), (rates, "dropout rate", _LINEAR)):
+        if drawn:
             panels += [
-                _over_strength(part, found, signs, label, scale, setting, data) for part in ("test", "train")
+                _over_strength(part, drawn, signs, label, scale, setting, data) for part in ("test", "train")
             ]
     sparse = tuple(
         Series(
@@ -185,6 +186,11 @@ def _strengths(setting: Setting) -> Curves:
         # One strength beside another normalization is no curve.
         if len(points) > 1 or key[1] in ("", "none")
     }
+
+
+def _curves(points: Curves) -> Curves:
+    """Keep kinds that share an axis where one of them was compared in two strengths: a lone point is no curve."""
+    return points if any(len(of_kind) > 1 for of_kind in points.values()) else {}
 
 
 def _signs(curves: Curves) -> dict[tuple[str, str], int]:

@@ -57,7 +57,7 @@ def _environment() -> Any:
 
     def flags(text: str) -> Any:
         # A line break inside "--seeds" would make it unreadable, and a special hyphen uncopyable.
-        return markup(re.sub(r"--[a-z]+ \d+", r'<code class="flag">\g<0></code>', escape(text)))
+        return markup(re.sub(r"--[a-z-]+ \d+", r'<code class="flag">\g<0></code>', escape(text)))
 
     def unbroken(text: str) -> Any:
         # A line may end between two words of a command, but not inside an option.

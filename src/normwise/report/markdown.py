@@ -35,7 +35,7 @@ def to_markdown(source: Document | Comparison) -> str:
         parts += _answer(answer, several=len(document.answers) > 1)
     if not document.answers:
         parts.append("Nothing was measured yet.")
-    more = next((answer.more for answer in document.answers if answer.more is not None), None)
+    more = document.more()
     if more is not None:
         parts += [f"## {more.title}", _plain(more.text)]
         parts += [_fenced(more.command, "console")] if more.command else []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from normwise.report.document import Block, Paragraph, Table
 from normwise.report.names import display, full_name, start
-from normwise.report.numbers import MISSING, finite, listing, median, number, quantity, sentence, with_unit
+from normwise.report.numbers import MISSING, finite, listing, number, quantity, sentence, with_unit
 from normwise.results import Comparison, ReferenceResult, Setting, VariantResult
 
 TRIVIAL = ("majority class", "mean")
@@ -24,79 +25,107 @@ def called(reference: ReferenceResult) -> str:
 
 
 def aside(comparison: Comparison) -> str:
-    """Say so where the best reference is clearly ahead of the best network; "" otherwise.
+    """Say so where a reference is clearly ahead of the best network, or the best network of no trivial one; else "".
 
-    Clearly: by more than the margin in the median, and ahead in four of five of the seeds that both have.
+    Clearly: by more than the margin on average, and in four of five of the seeds that both have.
     """
-    found = _best(comparison)
-    if found is None:
+    network = _best_network(comparison)
+    known = [reference for reference in comparison.references if finite(reference.values)]
+    if network is None or not known:
         return ""
-    reference, network, name = found
+    sign = 1 if comparison.data.higher_is_better else -1
+    best = max(known, key=lambda reference: sign * _mean(reference))
+    if _clearly(best, network, comparison, sign):
+        ahead = f"{start(called(best))} does better than every network here"
+        return _told(ahead, best, network, comparison, networks_first=False)
+    trivial = max(
+        (reference for reference in known if reference.name in TRIVIAL),
+        key=lambda reference: sign * _mean(reference),
+        default=None,
+    )
+    if trivial is None or _clearly(trivial, network, comparison, -sign):
+        return ""
+    behind = f"No network here is shown to do better than {called(trivial)}"
+    return _told(behind, trivial, network, comparison, networks_first=True)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """The best network: its test metric on average, as its claims tell it, and by seed."""
+
+    name: str
+    mean: float
+    tests: dict[int, float | None]
+
+
+def _told(
+    words: str, reference: ReferenceResult, network: _Network, comparison: Comparison, *, networks_first: bool
+) -> str:
     data = comparison.data
-    sign = 1 if data.higher_is_better else -1
-    ours, theirs = _tests(network), dict(zip(reference.seeds, reference.values, strict=False))
+    here = f"{quantity(network.mean, data.metric_unit)} ({network.name})"
+    there = quantity(_mean(reference), data.metric_unit)
+    if comparison.exploratory:
+        name = called(reference)
+        return f"Beside the networks: {name} and the best network, mean test {data.metric} {there} against {here}."
+    both = f"{here} against {there}" if networks_first else f"{there} against {here}"
+    return f"{words}: mean test {data.metric} {both}."
+
+
+def _clearly(reference: ReferenceResult, network: _Network, comparison: Comparison, sign: int) -> bool:
+    """Whether the reference is clearly ahead; with the other sign, whether the network is."""
+    theirs = dict(zip(reference.seeds, reference.values, strict=False))
     pairs = [
         sign * (other - mine)
-        for seed, mine in ours.items()
+        for seed, mine in network.tests.items()
         if mine is not None and (other := theirs.get(seed)) is not None
     ]
-    here, there = median(ours.values()), reference.median
-    if here is None or there is None or sign * (there - here) <= data.margin:
-        return ""
-    if pairs and sum(pair > 0 for pair in pairs) < _WON * len(pairs):
-        return ""
-    unit = data.metric_unit
-    numbers = f"test {data.metric} {quantity(there, unit)} against {quantity(here, unit)} ({name})"
-    if comparison.exploratory:
-        return f"Beside the networks: {called(reference)} and the best network, {numbers}."
-    return f"{start(called(reference))} does better than every network here: {numbers}."
+    lead = sign * (_mean(reference) - network.mean)
+    won = sum(pair > 0 for pair in pairs) >= _WON * len(pairs)
+    return lead > comparison.data.margin and won
 
 
-def _best(comparison: Comparison) -> tuple[ReferenceResult, VariantResult, str] | None:
+def _best_network(comparison: Comparison) -> _Network | None:
     sign = 1 if comparison.data.higher_is_better else -1
-    known = [reference for reference in comparison.references if _value(reference) is not None]
-    networks = [
-        (middle, setting, variant)
-        for setting, variant in _networks(comparison)
-        if (middle := median(_tests(variant).values())) is not None
-    ]
-    if not known or not networks:
-        return None
-    reference = max(known, key=lambda r: sign * (_value(r) or 0.0))
-    _, setting, network = max(networks, key=lambda entry: sign * entry[0])
-    where = f", {display(setting.name)}" if len(comparison.settings) > 1 else ""
-    return reference, network, f"{full_name(network.name)}{where}"
-
-
-def _value(reference: ReferenceResult) -> float | None:
-    return reference.median if reference.median is not None and math.isfinite(reference.median) else None
-
-
-def _networks(comparison: Comparison) -> Iterable[tuple[Setting, VariantResult]]:
+    networks = []
     # Fewer training rows would make a network worse than a reference that was given all of them.
-    for setting in comparison.settings:
-        if setting.train_share == 1.0:
-            for variant in setting.variants:
-                yield setting, variant
+    for setting in (setting for setting in comparison.settings if setting.train_share == 1.0):
+        where = f", {display(setting.name)}" if len(comparison.settings) > 1 else ""
+        for variant in setting.variants:
+            tests = {end.seed: end.test for end in variant.final}
+            if (mean := _network_mean(setting, variant, tests)) is not None:
+                networks.append(_Network(f"{full_name(variant.name)}{where}", mean, tests))
+    return max(networks, key=lambda network: sign * network.mean, default=None)
 
 
-def _tests(variant: VariantResult) -> dict[int, float | None]:
-    return {end.seed: end.test for end in variant.final}
+def _network_mean(
+    setting: Setting, variant: VariantResult, tests: Mapping[int, float | None]
+) -> float | None:
+    """Return the mean that verdicts tell, in which a diverged run counts; that of the other runs without one."""
+    for claim in (claim for claim in setting.claims if claim.claim == "generalizes"):
+        told = claim.variant_value if claim.variant == variant.name else claim.baseline_value
+        if told is not None and variant.name in (claim.variant, setting.baseline):
+            return told
+    kept = finite(tests.values())
+    return statistics.fmean(kept) if kept else None
+
+
+def _mean(reference: ReferenceResult) -> float:
+    return statistics.fmean(finite(reference.values))
 
 
 def beside(comparison: Comparison) -> str:
     """Return one sentence with the median of every reference; "" without any.
 
-    "Beside the networks, test accuracy: a linear model gets 97.1%, gradient boosting 96.4%."
+    "On the same splits, median test accuracy: a linear model gets 97.1% and gradient boosting 96.4%."
     """
     unit = comparison.data.metric_unit
     parts = [
         f"{called(reference)}{' gets' if i == 0 else ''} {quantity(reference.median, unit)}"
-        for i, reference in enumerate(r for r in comparison.references if _value(r) is not None)
+        for i, reference in enumerate(r for r in comparison.references if r.median is not None)
     ]
     if not parts:
         return ""
-    return f"On the same splits, test {comparison.data.metric}: {listing(parts)}."
+    return f"On the same splits, median test {comparison.data.metric}: {listing(parts)}."
 
 
 def blocks(comparison: Comparison) -> tuple[Block, ...]:
@@ -111,7 +140,7 @@ def blocks(comparison: Comparison) -> tuple[Block, ...]:
             _spread(finite(reference.values), data.metric_unit),
             f"{len(finite(reference.values))} of {len(reference.values)}",
             number(reference.seconds, 2),
-            ". ".join(part.rstrip(".") for part in (reference.description, reference.note) if part),
+            " ".join(sentence(part) for part in (reference.description, reference.note) if part),
         )
         for reference in comparison.references
     )
@@ -119,7 +148,7 @@ def blocks(comparison: Comparison) -> tuple[Block, ...]:
         "Models that are no networks, trained once on the splits of the networks' seeds.",
         (
             "model",
-            with_unit(f"test {data.metric}", data.metric_unit),
+            with_unit(f"median test {data.metric}", data.metric_unit),
             "lowest to highest",
             "seeds",
             "seconds to fit",

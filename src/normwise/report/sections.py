@@ -53,11 +53,12 @@ def sections(comparison: Comparison, grounds: tuple[Ground, ...]) -> tuple[Secti
 
     def robustness(g: Ground) -> tuple[Block, ...]:
         spread = initializations(g.setting, data)
-        several = any(len(variant.initializations) > 1 for variant in g.setting.variants)
+        # One initialization has no spread; its values stand under the final metric.
+        lone = all(len(variant.initializations) == 1 for variant in g.setting.variants)
         return (
             *_claims(g, data, "larger_learning_rates", "initialization"),
             *_drawn(rate_robustness(g.setting, data, g.slots, g.anchor)),
-            *(_drawn(initialization_spread(g.setting, data, g.slots, g.anchor)) if several else ()),
+            *(() if lone else _drawn(initialization_spread(g.setting, data, g.slots, g.anchor))),
             *((spread,) if spread is not None else ()),
         )
 
@@ -206,7 +207,8 @@ def _verdicts(setting: Setting) -> str:
         else ""
     )
     return (
-        f"Each verdict compares a variant with the baseline, seed by seed, inside one network. {family}“Leaning” means fewer than ten pairs or too few of them won; "
+        f"Each verdict compares a variant with the baseline, seed by seed, inside one network. {family}"
+        "“Leaning” means fewer than ten pairs or too few of them won; "
         "“meaningful” ten or more and an error for the whole family of at most 5%."
     )
 

@@ -71,7 +71,7 @@ def to_terminal(
     if not document.answers:
         console.print(_text("Nothing was measured yet.", console))
     # All settings share one command; it stands behind the last of them.
-    more = next((answer.more for answer in document.answers if answer.more is not None), None)
+    more = document.more()
     if more is not None:
         _more(more, console)
     if path is not None:

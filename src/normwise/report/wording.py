@@ -37,6 +37,13 @@ _RATIOS = {
 _OPTIONS = dict.fromkeys(PHRASES, "--seeds") | {"larger_learning_rates": "--scan-seeds"}
 """The option that gives a claim more pairs: learning rates are compared on the seeds of the scan."""
 
+_WHAT: dict[ClaimName, str] = {
+    "initialization": "standard deviation ",
+    "generalizes": "mean ",
+    "regularizes": "mean ",
+}
+"""What the two sides of a claim are, where that is not plain."""
+
 _MISSED = {"baseline_missed": "{b}", "variant_missed": "{v}"}
 _WITHOUT_WELCOME: dict[Verdict, Tone] = {
     "undecided": "open",
@@ -164,7 +171,7 @@ def _sides(claim: Claim, data: DataSummary) -> str:
         right = missed if theirs is None else quantity(theirs, unit)
     else:
         left, right = bare(ours, unit), quantity(theirs, unit)
-    what = "standard deviation " if claim.claim == "initialization" else ""
+    what = _WHAT.get(claim.claim, "")
     return f"{what}{left} against {right}"
 
 
