@@ -40,7 +40,9 @@ def test_what_the_shell_proposes_is_what_there_is() -> None:
 
 
 def test_columns_are_proposed_from_the_file_that_was_named(tmp_path: Any) -> None:
-    context: Any = SimpleNamespace(params={"data": str(tmp_path / "t.csv")})
+    context: Any = SimpleNamespace(params={"data": str(tmp_path / "t.csv")}, args=[])
     assert columns(context, "a") == []
     (tmp_path / "t.csv").write_text("age;sex;annual income\n1;2;3\n")
     assert columns(context, "a") == ["age", "annual income"]
+    waiting: Any = SimpleNamespace(params={"data": None}, args=[str(tmp_path / "t.csv")])
+    assert columns(waiting, "s") == ["sex"]

@@ -58,7 +58,8 @@ def metrics(incomplete: str) -> list[str]:
 
 def columns(context: typer.Context, incomplete: str) -> list[str]:
     """Columns of the CSV file that was named, read from its first line."""
-    path = Path(str(context.params.get("data") or ""))
+    # While an option waits for its value, what stands before it is not parsed into parameters yet.
+    path = Path(str(context.params.get("data") or next(iter(context.args), "")))
     if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
         return []
     try:
