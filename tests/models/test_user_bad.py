@@ -263,7 +263,7 @@ FORWARDS = {
     ),
     "sequences wanted": (
         net("return self.b(self.a(x)[0][:, -1, :])", "self.a = nn.LSTM(20, 8); self.b = nn.Linear(8, 3)"),
-        "a recurrent layer needs sequences (rows, steps, values). Got a LSTM first, rows, and IndexError: too many",
+        "a recurrent layer needs sequences (rows, steps, values). Got rows before its LSTM: IndexError: too many",
     ),
     "no first layer": (
         net("return self.a(self.n(x))", "self.n = nn.LayerNorm(9); self.a = nn.Linear(9, 3)"),
@@ -332,6 +332,17 @@ def test_images_that_do_not_fit_are_told_by_their_channels(file: Path) -> None:
     said = tried(file, net("return self.b(self.a(x).flatten(1))", parts), IMAGES)
     assert "the model must take images of 1 × 8 × 8. Got RuntimeError: mat1 and mat2 shapes cannot be" in said
     assert "hint: if it was written for others, --image-size scales those of a folder." in said
+
+
+def test_a_builder_that_remembers_is_refused(file: Path) -> None:
+    builds = "made = []\ndef build(n_in):\n    made.append(nn.Linear(n_in, 3))\n    return nn.Sequential({})"
+    said = tried(file, builds.format("nn.Linear(n_in, len(made)), nn.LazyLinear(3)"))
+    assert (
+        "it must build the same network each time. Got two networks of different sizes from two calls."
+        in said
+    )
+    growing = builds.format("*made[-1:], *(nn.Linear(3, 3) for _ in made[1:])")
+    assert "it must build the same network each time." in tried(file, growing)
 
 
 def test_what_a_builder_was_given_is_said_where_it_fails(file: Path) -> None:

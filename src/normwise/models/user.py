@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.parameter import UninitializedBuffer
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.layers import weight_norm
@@ -121,11 +121,20 @@ class UserModel:
         facts = Facts(in_shape, out_features, activation=activation)
         model, how, dtype = self.made(facts, 0)
         other = self.made(facts, 1)[0]
+        if [p.shape for p in model.parameters()] != [p.shape for p in other.parameters()]:
+            got = "two networks of different sizes from two calls"
+            hint = "does it count or remember something in a global, or draw its sizes at random"
+            raise ArgumentError(explain(self.title, "it must build the same network each time", got, hint))
         same = all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
         filled = fill(self._parameters, self._arguments, facts)
         return notes_of(
             self._name, filled, self._parameters, self.varies, how, facts, model, dtype=dtype, same_draw=same
         )
+
+    def is_lazy(self, facts: Facts) -> bool:
+        """Whether layers of it get their shapes from the first batch alone; those that `build` returns have them."""
+        with self.running(), paired_draws(0):
+            return any(isinstance(p, UninitializedParameter) for p in self._construct(facts).parameters())
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -38,7 +38,7 @@ def plainly(error: ArgumentError, model: nn.Module, batch: Tensor, who: str) -> 
             got = f"a linear layer for {wants:,} inputs and {_row_words(batch)} with {has:,} values"
             return ArgumentError(explain(who, must, got, _INPUT_HINT))
     if isinstance(first, nn.RNNBase):
-        got = f"a {type(first).__name__} first, {_row_words(batch)}, and {there}"
+        got = f"{_row_words(batch)} before its {type(first).__name__}: {there}"
         hint = f"make them in forward, as in {'x.unsqueeze(-1)' if batch.dim() == 2 else 'x.squeeze(1)'}"
         return ArgumentError(
             explain(who, "a recurrent layer needs sequences (rows, steps, values)", got, hint)

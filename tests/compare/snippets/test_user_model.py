@@ -134,6 +134,18 @@ def test_images_are_flattened_for_a_model_of_rows_in_another_dtype(folder: Path,
     assert_same_network(run(code)["model"], build(network, Variant(), IMAGE, 3), IMAGE)
 
 
+def test_lazy_layers_get_their_shapes_before_they_are_drawn(folder: Path, write: Write) -> None:
+    lazy = ROWS.replace("nn.Linear(128, 8)", "nn.LazyLinear(8), nn.LazyBatchNorm1d()").replace(
+        ".double()", ""
+    )
+    folder.joinpath("user_net_lazy.py").write_text(lazy)
+    network = Network(kind="model", model="user_net_lazy.py:make")
+    for scheme in ("own", "he"):
+        code, _ = write(network, Variant(), Initialization(scheme=scheme), in_shape=ROW)
+        assert "from user_net_lazy import make" in code.text
+        assert_same_network(run(code)["model"], build(network, Variant(), ROW, 3), ROW)
+
+
 def test_two_classes_with_one_output_are_built_through_normwise(folder: Path, write: Write) -> None:
     folder.joinpath("user_net_logit.py").write_text(ROWS.replace("num_classes)", "1)").replace("128", "6"))
     network = Network(kind="model", model="user_net_logit.py:make")

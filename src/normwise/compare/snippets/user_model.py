@@ -36,10 +36,12 @@ def user_model(recipe: Recipe) -> Snippet:
         built, how, dtype = user.made(facts, 0)
     except NormwiseError as error:  # the source has changed since, or is gone
         return Snippet("PyTorch", "", f"No code was written: {error}")
-    lines = _plainly(user, facts, how, cast=bool(dtype)) or _through_normwise(recipe, facts)
-    imports, model = lines
+    plain = _plainly(user, facts, how, cast=bool(dtype))
+    imports, model = plain or _through_normwise(recipe, facts)
     drawn = recipe.initialization.scheme == "own" or weighted(built)  # else there is nothing to draw
     start = initialization_lines(recipe, ours=True) if drawn else []
+    if plain and user.is_lazy(facts):
+        start = ["", "model.eval()(X[:2])  # lazy layers get their shapes", *start]
     return Snippet("PyTorch", program(recipe, model, start, training_lines(recipe), imports=imports))
 
 
