@@ -33,7 +33,7 @@ def test_regularizers_are_compared_on_all_and_on_few_rows() -> None:
     question = prepared("regularize", data="digits")
     assert [plan.ground.train_share for plan in question.plans] == [1.0, 0.25, 0.1]
     asked = names(question)
-    for part in ("L1 1e-05", "L1 0.001", "L2 0.1", "dropout 0.2", "shift, rotate", "batch + dropout 0.2"):
+    for part in ("L1 0.0001", "L1 0.01", "L2 0.1", "dropout 0.2", "shift, rotate", "batch + dropout 0.2"):
         assert part in asked
     assert "shift, rotate" not in names(prepared("regularize"))  # rows have no positions
     assert question.name_of(question.plans[2]) == "mlp, 10 % of the rows"

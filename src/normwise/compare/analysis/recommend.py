@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from normwise.compare.analysis.evidence import Evidence
 from normwise.compare.snippets import snippets
 from normwise.compare.variant import Variant
 from normwise.results import Claim, ClaimName, Recommendation
+
+_REGULARIZING: dict[ClaimName, str] = {"regularizes": "shows a smaller gap between train and test"}
+"""What counts, beside the test metric, where regularizers are asked about."""
 
 _TRAINING: dict[ClaimName, str] = {
     "faster": "reaches the target in fewer steps",
@@ -43,10 +46,11 @@ def recommend(
     table = {(claim.variant, claim.claim): claim for claim in claims}
     candidates = [v for v in ran if v != evidence.baseline and not _is(table, v, "generalizes", "no")]
     better = [v for v in candidates if _is(table, v, "generalizes", "yes")]
+    merits = _REGULARIZING if plan.spec.study == "regularize" else _TRAINING
     trained = [
         v
         for v in candidates
-        if any(_is(table, v, name, "yes") for name in _TRAINING)
+        if any(_is(table, v, name, "yes") for name in merits)
         and not _is(table, v, "faster", "no")
         and _effect(table, v, "generalizes") >= -margin
     ]
@@ -56,13 +60,14 @@ def recommend(
         chosen = max(better, key=lambda v: (_effect(table, v, "generalizes"), _effect(table, v, "faster")))
         reason = f"better on test than {plan.baseline}"
     elif trained:
-        chosen = max(trained, key=lambda v: (_benefits(table, v), _effect(table, v, "faster")))
-        won = [words for name, words in _TRAINING.items() if _is(table, chosen, name, "yes")]
+        first = next(iter(merits))
+        chosen = max(trained, key=lambda v: (_benefits(table, v, merits), _effect(table, v, first)))
+        won = [words for name, words in merits.items() if _is(table, chosen, name, "yes")]
         reason = f"{' and '.join(won)}, and is not shown to be worse on test"
     else:
         chosen = evidence.baseline if evidence.baseline in ran else ran[0]
         reason = (
-            "no other variant is shown to be better on test, or to train better without looking worse on test"
+            f"no other variant is shown to be better on test, or {_elsewhere(merits)} without looking worse on test"
             if any(claim.verdict == "yes" and claim.claim != "cost" for claim in claims)
             else "nothing is decided in favour of another variant"
         )
@@ -83,6 +88,10 @@ def recommend(
     return Recommendation(chosen.name, lr, reason, code)
 
 
+def _elsewhere(merits: Mapping[ClaimName, str]) -> str:
+    return "to close the gap to it" if merits is _REGULARIZING else "to train better"
+
+
 def _first_look(
     candidates: Sequence[Variant], table: dict[tuple[str, ClaimName], Claim], evidence: Evidence
 ) -> tuple[Variant, str]:
@@ -101,5 +110,7 @@ def _effect(table: dict[tuple[str, ClaimName], Claim], variant: Variant, name: C
     return 0.0 if claim is None or claim.effect.value is None else claim.effect.value
 
 
-def _benefits(table: dict[tuple[str, ClaimName], Claim], variant: Variant) -> int:
-    return sum(_is(table, variant, name, "yes") - _is(table, variant, name, "no") for name in _TRAINING)
+def _benefits(
+    table: dict[tuple[str, ClaimName], Claim], variant: Variant, merits: Iterable[ClaimName]
+) -> int:
+    return sum(_is(table, variant, name, "yes") - _is(table, variant, name, "no") for name in merits)
