@@ -454,6 +454,13 @@ def test_other_layers_that_keep_their_draw_are_named(write: Write) -> None:
     assert any("LSTM" in note for note in try_model(user, ROWS, TEN % 3, 3).notes)
 
 
+def test_weights_that_old_hooks_compute_are_told(write: Write) -> None:
+    text = "net = nn.Sequential(nn.utils.{}(nn.Linear(20, 8)), nn.ReLU(), nn.Linear(8, 3))"
+    for norm, told in (("spectral_norm", True), ("parametrizations.weight_norm", False)):
+        notes = load_user_model(write(text.format(norm), f"{norm[:5]}.py")).notes((20,), 3)
+        assert any("reaches the weights of 1 layer: weight_norm or" in note for note in notes) == told
+
+
 def test_the_own_activation_and_dropout_stay_and_are_told(write: Write) -> None:
     text = (
         "def build(out_features, act_layer=nn.GELU, drop_rate=0.3):\n"

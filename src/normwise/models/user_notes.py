@@ -143,6 +143,19 @@ def _draws(model: nn.Module, same_draw: bool) -> Iterator[str]:
             "drew them; they are for linear layers and convolutions."
         )
 
+    computed = sum(isinstance(m, _DRAWN_ANEW) and _is_computed(m) for m in model.modules())
+    if computed:
+        layers = "1 layer" if computed == 1 else f"{computed:,} layers"
+        yield (
+            f"No initialization, nor a factor on it, reaches the weights of {layers}: weight_norm or spectral_norm of "
+            "torch.nn.utils computes them from others; those of torch.nn.utils.parametrizations can be drawn."
+        )
+
+
+def _is_computed(layer: nn.Module) -> bool:
+    """Whether a hook of the old kind computes the weight before each forward pass."""
+    return "weight" not in layer._parameters and "parametrizations" not in layer._modules
+
 
 def _is_norm(module: nn.Module) -> bool:
     return "Norm" in type(module).__name__
