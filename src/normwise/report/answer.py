@@ -91,7 +91,9 @@ def _rates(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Pan
     if not any(finite(entry.y) for entry in series):
         return None
     title = with_unit("The same over learning rates", data.metric_unit)
-    return Panel(title, "learning rate", "", series, x_scale="log", size="mini")
+    ended = any(point.median is None and point.diverged for v in _first(setting) for point in v.scan)
+    label = "learning rate (diverged where a line ends)" if ended else "learning rate"
+    return Panel(title, label, "", series, x_scale="log", size="mini")
 
 
 def _advice(setting: Setting, *, exploratory: bool) -> Advice | None:
