@@ -102,6 +102,22 @@ def test_small_figures_show_the_records(comparison: Comparison) -> None:
     assert answer.curves.series[-1].name == "batch"
 
 
+def test_a_line_that_ends_where_others_go_on_says_that_runs_diverged(comparison: Comparison) -> None:
+    def label(*last: float | None) -> str:
+        setting = comparison.settings[0]
+        variants = tuple(
+            replace(v, scan=(v.scan[0], replace(v.scan[-1], median=value, diverged=0 if value else 5)))
+            for v, value in zip(setting.variants, last, strict=False)
+        )
+        rates = first(replace(comparison, settings=(replace(setting, variants=variants),))).rates
+        assert rates is not None
+        return rates.x_label
+
+    assert label(None, 90.0) == "learning rate (diverged where a line ends)"
+    assert label(80.0, 90.0) == "learning rate"
+    assert label(None, None) == "learning rate"  # the rate is not on the axis
+
+
 def _reference(comparison: Comparison, level: float) -> ReferenceResult:
     seeds = comparison.settings[0].seeds
     return ReferenceResult("gradient boosting", "trees", seeds, (level,) * len(seeds), level, 1.0)

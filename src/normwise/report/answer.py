@@ -91,7 +91,8 @@ def _rates(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Pan
     if not any(finite(entry.y) for entry in series):
         return None
     title = with_unit("The same over learning rates", data.metric_unit)
-    ended = any(point.median is None and point.diverged for v in _first(setting) for point in v.scan)
+    drawn = {x for entry in series for x, y in zip(entry.x, entry.y, strict=True) if finite([y])}
+    ended = any(p.median is None and p.diverged and p.lr in drawn for v in _first(setting) for p in v.scan)
     label = "learning rate (diverged where a line ends)" if ended else "learning rate"
     return Panel(title, label, "", series, x_scale="log", size="mini")
 
