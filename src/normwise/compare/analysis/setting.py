@@ -21,6 +21,7 @@ from normwise.compare.measures import Measure
 from normwise.compare.network import describe
 from normwise.compare.stats import paired_effect, wilson
 from normwise.compare.variant import Variant
+from normwise.report.names import full_name
 from normwise.results import (
     Estimate,
     FinalSeed,
@@ -119,7 +120,7 @@ def _variant(evidence: Evidence, variant: Variant) -> VariantResult:
     target = tuning.target
     return VariantResult(
         name=variant.name,
-        description=_words(variant),
+        description=full_name(variant.name),
         parameters=present[0].parameters if present else 0,
         tuned_lr=tuning.tuned[variant.name],
         fastest_lr=tuning.fastest[variant.name],
@@ -163,22 +164,6 @@ def _variant(evidence: Evidence, variant: Variant) -> VariantResult:
             if (value := getattr(variant, name))
         },
     )
-
-
-def _words(variant: Variant) -> str:
-    """The variant in a sentence's words."""
-    norms = {
-        "none": "no normalization",
-        "batch": "Batch Normalization",
-        "layer": "Layer Normalization",
-        "group": "Group Normalization",
-        "instance": "Instance Normalization",
-        "rms": "RMS Normalization",
-        "weight": "Weight Normalization",
-    }
-    kind, _, groups = variant.norm.partition(":")
-    text = norms.get(kind, variant.norm) + (f" with {groups} groups" if groups else "")
-    return text + variant.name.removeprefix(variant.norm)
 
 
 def _all_records(evidence: Evidence, variant: Variant) -> Records:
