@@ -89,6 +89,18 @@ def test_without_a_command_it_is_said_that_more_seeds_do_not_help(comparison: Co
     assert first(replace(comparison, settings=(decided,), more_seeds=None)).more is None
 
 
+def test_learning_rates_without_curves_are_titled_in_full(comparison: Comparison) -> None:
+    setting = comparison.settings[0]
+    blank = (None,) * len(setting.variants[0].validation_curve.steps)
+    variants = tuple(
+        replace(v, validation_curve=replace(v.validation_curve, median=blank)) for v in setting.variants
+    )
+    answer = first(replace(comparison, settings=(replace(setting, variants=variants),)))
+    assert answer.curves is None
+    assert answer.rates is not None
+    assert answer.rates.title == "Validation accuracy over learning rates (%)"
+
+
 def test_small_figures_show_the_records(comparison: Comparison) -> None:
     answer = first(comparison)
     assert answer.curves is not None

@@ -135,6 +135,19 @@ def test_without_a_claim_the_reason_is_told(say: Callable[..., str]) -> None:
     assert say(missing).endswith("nothing can be said: too few trials have finished.")
 
 
+def test_the_scan_alone_is_no_answer(
+    say: Callable[..., str], setting_of: Callable[..., Setting], comparison: Comparison
+) -> None:
+    setting = setting_of("mlp", ("none", "batch"))
+    unknown = {"train": None, "validation": None, "test": None, "diverged": False}
+    variants = tuple(
+        replace(v, final=tuple(replace(e, **unknown) for e in v.final)) for v in setting.variants
+    )
+    scanned = replace(setting, variants=variants, recommendation=None)
+    assert headline(scanned, comparison.data).endswith("nothing can be said yet: no fresh seed has finished.")
+    assert tab_words(scanned) == "nothing measured"
+
+
 def test_a_first_look_has_no_verdict(say: Callable[..., str]) -> None:
     seen = [
         replace(c, verdict="exploratory", strength="", effect=replace(c.effect, pairs=3))

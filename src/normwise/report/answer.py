@@ -32,6 +32,7 @@ def answer(comparison: Comparison, setting: Setting, slots: Mapping[str, int], a
         anchor: what the ids of this setting begin with.
     """
     data, seen = comparison.data, comparison.exploratory
+    curves = _curves(setting, data, slots)
     return Answer(
         anchor=anchor,
         setting=setting.name,
@@ -42,8 +43,8 @@ def answer(comparison: Comparison, setting: Setting, slots: Mapping[str, int], a
         sentence=headline(setting, data, exploratory=seen),
         aside=aside(comparison),
         scorecard=scorecard(setting, data, slots),
-        curves=_curves(setting, data, slots),
-        rates=_rates(setting, data, slots),
+        curves=curves,
+        rates=_rates(setting, data, slots, alone=curves is None),
         advice=_advice(setting, exploratory=seen),
         more=_more(comparison, setting),
     )
@@ -77,7 +78,7 @@ def _curves(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Pa
     return Panel(title, "step", "", series, x_scale="log", references=target, size="mini")
 
 
-def _rates(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Panel | None:
+def _rates(setting: Setting, data: DataSummary, slots: Mapping[str, int], *, alone: bool) -> Panel | None:
     series = tuple(
         Series(
             v.name,
@@ -90,7 +91,8 @@ def _rates(setting: Setting, data: DataSummary, slots: Mapping[str, int]) -> Pan
     )
     if not any(finite(entry.y) for entry in series):
         return None
-    title = with_unit("The same over learning rates", data.metric_unit)
+    what = f"Validation {data.metric}" if alone else "The same"
+    title = with_unit(f"{what} over learning rates", data.metric_unit)
     drawn = {x for entry in series for x, y in zip(entry.x, entry.y, strict=True) if finite([y])}
     ended = any(p.median is None and p.diverged and p.lr in drawn for v in _first(setting) for p in v.scan)
     label = "learning rate (diverged where a line ends)" if ended else "learning rate"

@@ -36,6 +36,8 @@ def headline(setting: Setting, data: DataSummary, *, exploratory: bool = False) 
         others = [variant for variant in setting.variants if variant.name != setting.baseline]
         why = "too few trials have finished" if others else "there is no variant beside the baseline"
         return f"{where}nothing can be said: {why}."
+    if not _trained(setting):
+        return f"{where}nothing can be said yet: no fresh seed has finished."
     if exploratory or any(claim.verdict == "exploratory" for claim in known):
         return f"{where}{_seen(setting, data)}."
     chosen = choice(setting)
@@ -49,7 +51,7 @@ def tab_words(setting: Setting, *, exploratory: bool = False) -> str:
     """Return the answer in a few words, for a tab or one line of a list."""
     chosen = choice(setting)
     claims = of_variant(setting, chosen)
-    if not any(claim.verdict != "not measured" for claim in setting.claims):
+    if not _trained(setting) or all(claim.verdict == "not measured" for claim in setting.claims):
         return "nothing measured"
     if exploratory or any(claim.verdict == "exploratory" for claim in setting.claims):
         return "a first look"
@@ -68,6 +70,12 @@ def tab_words(setting: Setting, *, exploratory: bool = False) -> str:
             number = effect(claim.effect, signed=claim.effect.unit != "x" and not claim.effect.bound)
             return f"{start(full_name(chosen))}: {words.format(number)}"
     return start(full_name(chosen))
+
+
+def _trained(setting: Setting) -> bool:
+    """Whether a fresh seed has finished: the scan, which comes first, is no answer."""
+    ends = [end for variant in setting.variants for end in variant.final]
+    return any(end.diverged or end.train is not None or end.test is not None for end in ends)
 
 
 def _for_a_variant(setting: Setting, data: DataSummary, chosen: str) -> str:

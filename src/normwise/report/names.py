@@ -25,6 +25,14 @@ _PENALTIES = {
     "decay": ("weight decay {}", "weight decay {}"),
 }
 _AUGMENTATIONS = ("flip", "shift", "rotate", "scale", "crop", "brightness", "erase")
+_INITIALIZATIONS = {
+    "he": "He",
+    "xavier": "Xavier",
+    "orthogonal": "orthogonal",
+    "lsuv": "LSUV",
+    "gaussian": "Gaussian",
+    "own": "the model's own",
+}
 _METRICS = {
     "auc": "AUC",
     "rmse": "RMSE",
@@ -92,6 +100,9 @@ def _addition(part: str, *, subject: bool) -> str:
     word, _, value = part.partition(" ")
     if word in _PENALTIES and re.fullmatch(r"[\d.e+-]+", value):
         return _PENALTIES[word][subject].format(value)
+    kind, times, factor = part.partition(" ×")
+    if kind in _INITIALIZATIONS:
+        return f"{_INITIALIZATIONS[kind]} initialization{times}{factor}"
     steps = [step.partition(":") for step in part.split(", ")]
     if all(name in _AUGMENTATIONS for name, _, _ in steps):
         return f"augmentation ({', '.join(f'{name} {amount}'.strip() for name, _, amount in steps)})"
