@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from normwise.compare.measures import MEASURES
+from normwise.compare.network_spec import Network
 from normwise.compare.plan import Ground, Plan, Trial
-from normwise.compare.spec import Network, make_spec
+from normwise.compare.spec import make_spec
 from normwise.compare.variant import product
 from normwise.results import Evaluation, LayerSignals, TrialRecord
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from normwise.compare.cost import ROUNDS, CostRecord, cost_result, measure_cost
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.plan import Ground
-from normwise.compare.spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.data import load
 from normwise.results import dumps, loads

@@ -13,7 +13,7 @@ from normwise.compare.network import (
     try_batch,
     user_model,
 )
-from normwise.compare.spec import Initialization, Network
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from normwise.compare.measures import MEASURES
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.plan import Ground, Plan, Trial, grounds
-from normwise.compare.spec import SCAN_SEED_BASE, Initialization, Network, make_spec
+from normwise.compare.spec import SCAN_SEED_BASE, make_spec
 from normwise.compare.variant import Variant
 from normwise.results import TrialRecord
 

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from normwise.compare import references
 from normwise.compare.executors import Task
+from normwise.compare.network_spec import Network
 from normwise.compare.plan import Ground
 from normwise.compare.reference_effort import ROWS, SECONDS, Effort, boosting_effort, linear_effort
 from normwise.compare.references import (
@@ -22,7 +23,6 @@ from normwise.compare.references import (
     measure_reference,
     summarize_references,
 )
-from normwise.compare.spec import Network
 from normwise.compare.splits import split_for
 from normwise.data import Dataset, Part, Split, load
 from normwise.results.codec import dumps, loads

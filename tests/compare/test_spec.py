@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from normwise.compare.spec import LEARNING_RATES, Network, Spec, make_spec
+from normwise.compare.network_spec import Network
+from normwise.compare.spec import LEARNING_RATES, Spec, make_spec
 from normwise.compare.variant import NORMS, product
 from normwise.errors import ArgumentError, UnknownNameError
 

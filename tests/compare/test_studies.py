@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from normwise.compare.check import Prepared, prepare
-from normwise.compare.spec import STUDIES, Initialization, make_spec
+from normwise.compare.network_spec import Initialization
+from normwise.compare.spec import STUDIES, make_spec
 from normwise.compare.variant import Variant
 
 

@@ -3,8 +3,9 @@ import itertools
 import pytest
 import torch
 
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.plan import Ground
-from normwise.compare.spec import Initialization, Network, OptimizerName
+from normwise.compare.spec import OptimizerName
 from normwise.compare.training import Training, batches, make_optimizer
 from normwise.compare.variant import Variant
 from normwise.data import Split, load

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import normwise.compare.trial
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.plan import Ground, Trial
-from normwise.compare.spec import Initialization, Network
 from normwise.compare.trial import EVALUATIONS, SIGNALS, evaluation_steps, run_trial
 from normwise.compare.variant import Variant
 from normwise.data import Dataset, load

@@ -11,7 +11,8 @@ from normwise._optional import require
 
 if TYPE_CHECKING:
     from normwise.compare.api import compare
-    from normwise.compare.spec import Initialization, Network, Spec, make_spec
+    from normwise.compare.network_spec import Initialization, Network
+    from normwise.compare.spec import Spec, make_spec
     from normwise.compare.variant import Variant, product
 
 __all__ = ["Initialization", "Network", "Spec", "Variant", "compare", "make_spec", "product"]
@@ -23,8 +24,8 @@ for _package in ("pydantic", "filelock", "scipy"):
 attach(
     __name__,
     {
-        "Initialization": "normwise.compare.spec",
-        "Network": "normwise.compare.spec",
+        "Initialization": "normwise.compare.network_spec",
+        "Network": "normwise.compare.network_spec",
         "Spec": "normwise.compare.spec",
         "Variant": "normwise.compare.variant",
         "compare": "normwise.compare.api",

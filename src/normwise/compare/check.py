@@ -10,9 +10,10 @@ import torch
 from normwise.augment import build as build_augmentation
 from normwise.compare.measures import Measure, find_measure
 from normwise.compare.network import build, initialize, notes_of_model, try_batch
+from normwise.compare.network_spec import Initialization
 from normwise.compare.plan import Ground, Plan, grounds
 from normwise.compare.resolve import identified, resolve, where_data_is
-from normwise.compare.spec import Initialization, Spec
+from normwise.compare.spec import Spec
 from normwise.compare.splits import split_for
 from normwise.compare.studies import Study
 from normwise.compare.training import INITIAL_ROWS

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
+from normwise.compare.network_spec import Initialization
 from normwise.compare.plan import Ground
-from normwise.compare.spec import Initialization
 from normwise.compare.splits import split_for
 from normwise.compare.stats import exponential, paired_effect
 from normwise.compare.training import Training

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normwise.compare.spec import Initialization, Network
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError, explain
 from normwise.initialize import initialize_

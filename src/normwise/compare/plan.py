@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from normwise.compare.measures import Measure
-from normwise.compare.spec import LEARNING_RATES, SCAN_SEED_BASE, Initialization, Network, OptimizerName, Spec
+from normwise.compare.network_spec import Initialization, Network
+from normwise.compare.spec import LEARNING_RATES, SCAN_SEED_BASE, OptimizerName, Spec
 from normwise.compare.variant import Variant
 from normwise.results import SCHEMA_VERSION, TrialRecord
 

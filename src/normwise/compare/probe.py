@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from normwise.compare.network import initialize
-from normwise.compare.spec import Initialization, Network
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.stats import paired_effect
 from normwise.compare.variant import Variant
 from normwise.models import mlp

@@ -8,7 +8,8 @@ from typing import Any
 
 from normwise.compare import studies
 from normwise.compare.network import user_model
-from normwise.compare.spec import Network, NetworkKind, Spec
+from normwise.compare.network_spec import Network, NetworkKind
+from normwise.compare.spec import Spec
 from normwise.compare.studies import Study
 from normwise.data import Dataset
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from normwise._optional import require
-from normwise.compare.spec import Initialization, Network
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.variant import NORMS, Variant, product
 
 ARTICLE_DATA = "breast_cancer"

@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from normwise.augment import build as build_augmentation
 from normwise.compare.network import build, initialize
+from normwise.compare.network_spec import Initialization
 from normwise.compare.plan import Ground
-from normwise.compare.spec import Initialization
 from normwise.compare.variant import Variant
 from normwise.data import Split
 from normwise.regularizers import L1, L2, parameter_groups

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from normwise.compare.network import build
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.snippets import snippets
-from normwise.compare.spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.results import Snippet
 

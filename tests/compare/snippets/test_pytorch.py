@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from normwise.compare.network import build, count_parameters
-from normwise.compare.spec import Initialization, Network
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.training import make_optimizer
 from normwise.compare.variant import Variant
 from normwise.initialize import initialize_

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.snippets.text import LINE, number
-from normwise.compare.spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError
 from normwise.results import Snippet

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from normwise.compare.cost import CostRecord
 from normwise.compare.measures import Measure
+from normwise.compare.network_spec import Initialization
 from normwise.compare.plan import Plan, Tuning
-from normwise.compare.spec import Initialization
 from normwise.compare.variant import Variant
 from normwise.results import TrialRecord
 

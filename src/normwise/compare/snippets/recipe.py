@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.snippets.stages import Stage, stages_of
-from normwise.compare.spec import Initialization, Network
 from normwise.compare.variant import Variant
 
 PLACEHOLDER_ROWS, PLACEHOLDER_NUMBERS = 1000, 10_000_000

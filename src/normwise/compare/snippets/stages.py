@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from normwise.compare.network import build
-from normwise.compare.spec import Network
+from normwise.compare.network_spec import Network
 from normwise.compare.variant import Variant
 from normwise.models import CNN, MLP, Block
 

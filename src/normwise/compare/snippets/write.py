@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.snippets.keras import keras
 from normwise.compare.snippets.pytorch import pytorch
 from normwise.compare.snippets.recipe import Recipe
 from normwise.compare.snippets.user_model import user_model
-from normwise.compare.spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.results import Snippet
 
