@@ -5,18 +5,11 @@ Nothing here computes, and nothing here imports torch: a record made on one mach
 
 from normwise.results.codec import dumps, loads
 from normwise.results.comparison import (
-    ActivationPercentiles,
     Claim,
     ClaimName,
     Comparison,
-    CostResult,
-    Curve,
     DataSummary,
-    FinalSeed,
-    GradientFlow,
     GradientProbe,
-    InitSpread,
-    LearningRatePoint,
     MoreSeeds,
     Recommendation,
     ReferenceResult,
@@ -24,12 +17,21 @@ from normwise.results.comparison import (
     Setting,
     Snippet,
     Strength,
-    VariantResult,
     Verdict,
 )
 from normwise.results.estimate import Estimate, Interval
 from normwise.results.plan import PlannedSetting, PlanSummary
 from normwise.results.trial import SCHEMA_VERSION, Evaluation, LayerSignals, TrialOutcome, TrialRecord
+from normwise.results.variant import (
+    ActivationPercentiles,
+    CostResult,
+    Curve,
+    FinalSeed,
+    GradientFlow,
+    InitSpread,
+    LearningRatePoint,
+    VariantResult,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
