@@ -15,6 +15,11 @@ from normwise.data.wording import natural_key
 from normwise.errors import ArgumentError, DataError
 
 
+def _warnings(data: Dataset) -> tuple[str, ...]:
+    """All but that the classes of a test are small."""
+    return tuple(said for said in data.warnings if "too few to tell" not in said)
+
+
 @pytest.fixture(autouse=True)
 def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path_factory.mktemp("cache")
@@ -137,7 +142,7 @@ def test_broken_metadata_is_no_broken_picture(image_folder: Path) -> None:
     path = image_folder / "class 2" / "9.png"
     Image.fromarray(pixels).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
     data = load(str(image_folder))
-    assert data.warnings == ()
+    assert _warnings(data) == ()
     np.testing.assert_array_equal(_pixels(data)[6, 0], pixels)
 
 
@@ -169,7 +174,7 @@ def test_an_extreme_pixel_that_takes_the_shades_of_the_others_is_warned_of(
             deep = (np.arange(24).reshape(4, 6) * 100 + index + 10 * (name == "a")).astype(np.uint16)
             deep[0, 0] = extreme if (name, index) == ("b", 5) else deep[0, 0]
             Image.fromarray(deep).save(tmp_path / name / f"{index}.png")
-    assert [said[:68] for said in load(str(tmp_path)).warnings] == (
+    assert [said[:68] for said in _warnings(load(str(tmp_path)))] == (
         ["11 images of more than 8 bits a pixel left with fewer than 16 of 256"] if extreme > 50_000 else []
     )
 

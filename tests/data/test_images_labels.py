@@ -12,6 +12,11 @@ from normwise.data.images import load_images
 from normwise.errors import ArgumentError, DataError, UnknownNameError
 
 
+def _warnings(data: Dataset) -> tuple[str, ...]:
+    """All but that the classes of a test are small."""
+    return tuple(said for said in data.warnings if "too few to tell" not in said)
+
+
 @pytest.fixture(autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NORMWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -150,19 +155,19 @@ def test_class_folders_win_over_a_table_and_a_target_over_them(tmp_path: Path) -
     _table(tmp_path / "metadata.csv", rows)
     data = _load(tmp_path)
     assert data.classes == ("half 1", "half 2")
-    assert data.warnings == (
+    assert _warnings(data) == (
         "'metadata.csv' names the images too, with other labels than their folders, which are taken as the classes; "
         "`target` takes one of its columns: 'image_id', 'dx', 'age'",
     )
     assert _load(tmp_path, target="dx").classes == ("a", "b")
-    assert _load(tmp_path, target="dx").warnings == ()
+    assert _warnings(_load(tmp_path, target="dx")) == ()
 
 
 def test_a_table_that_says_what_the_folders_say_is_no_matter(tmp_path: Path) -> None:
     names = [f"{'ab'[index % 2]}/{index}.png" for index in range(12)]
     _paint(tmp_path, names)
     _table(tmp_path / "list.csv", [("path", "code"), *((name, 7 + i % 2) for i, name in enumerate(names))])
-    assert _load(tmp_path).warnings == ()
+    assert _warnings(_load(tmp_path)) == ()
 
 
 def _flat(root: Path, *tables: Sequence[Sequence[object]]) -> None:

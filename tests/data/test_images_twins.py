@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from normwise.data.dataset import Dataset
 from normwise.data.images import load_images
+
+
+def _warnings(data: Dataset) -> tuple[str, ...]:
+    """All but that the classes of a test are small."""
+    return tuple(said for said in data.warnings if "too few to tell" not in said)
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +32,7 @@ def test_without_equal_files_there_are_no_groups(tmp_path: Path) -> None:
     _paint(tmp_path, "a", range(6))
     _paint(tmp_path, "b", range(10, 16))
     data = load_images(tmp_path, task=None)
-    assert (data._dealing.groups, data.notes, data.warnings) == (None, (), ())
+    assert (data._dealing.groups, data.notes, _warnings(data)) == (None, (), ())
 
 
 def test_equal_files_stay_in_one_part(tmp_path: Path) -> None:
@@ -37,7 +43,7 @@ def test_equal_files_stay_in_one_part(tmp_path: Path) -> None:
             shutil.copy(tmp_path / folder / f"{number}.png", tmp_path / folder / f"{copy}.png")
     data = load_images(tmp_path, task=None)
     assert data.notes == ("4 files equal to another, byte for byte; equal files stay in one part",)
-    assert data.warnings == ()
+    assert _warnings(data) == ()
     twins = [3, 10, 11], [12 + 7, 22, 23]
     assert data._dealing.groups is not None
     for group in twins:
@@ -60,7 +66,7 @@ def test_equal_files_stay_in_one_part(tmp_path: Path) -> None:
 def test_equal_files_of_two_classes_are_warned_of(tmp_path: Path) -> None:
     _paint(tmp_path, "a", range(6))
     _paint(tmp_path, "b", range(5, 12))
-    assert load_images(tmp_path, task=None).warnings == (
+    assert _warnings(load_images(tmp_path, task=None)) == (
         "1 image is there under different labels, such as 'a/5.png' and 'b/5.png': one of them is wrong",
     )
 
@@ -72,7 +78,7 @@ def test_equal_files_in_two_parts_are_warned_of(tmp_path: Path) -> None:
     _paint(tmp_path, "test/a", range(2, 4))
     _paint(tmp_path, "val/b", range(12, 13))
     data = load_images(tmp_path, task=None)
-    assert data.warnings == (
+    assert _warnings(data) == (
         "2 images are both in test and in another part, such as 'train/a/2.png' and 'test/a/2.png': "
         "scores on test flatter networks that remember",
         "1 image is both in validation and in another part, such as 'train/b/12.png' and 'val/b/12.png': "

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from normwise.data.classes import look_alikes, rare_classes
 from normwise.data.contents import ImageContents
 from normwise.data.dataset import Dataset, assemble
 from normwise.data.image_decode import Broken, Progress, decode
@@ -102,6 +103,8 @@ def load_images(
             *_left_out(pictures.broken, layout.images),
             *pictures.warnings,
             *warnings,
+            *look_alikes(decided),
+            *rare_classes(decided),
             *_not_measured(decided, fixed),
         ),
         fixed=fixed,
