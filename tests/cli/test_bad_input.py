@@ -329,3 +329,12 @@ def test_wrong_options_are_told_by_the_parser(cli: Cli, arguments: tuple[str, ..
     assert answer.out == ""
     assert "Traceback" not in answer.err
     assert arguments[-1] in answer.err or arguments[1] in answer.err
+    assert len(answer.err.splitlines()) == 1
+    assert "hint: see normwise" in answer.err
+
+
+def test_no_command_at_all_shows_the_help(cli: Cli) -> None:
+    answer = cli()
+    assert answer.code == 2
+    assert "Usage:" in answer.err + answer.out
+    assert "compare" in answer.err + answer.out

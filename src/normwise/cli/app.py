@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import cast
 
 import typer
 
@@ -34,10 +35,31 @@ def _root(
         raise typer.Exit
 
 
+# What the parser raises; typer brings it itself or takes it from click, depending on its version.
+_ParserError = cast("type[Exception]", typer.BadParameter.__mro__[2])
+
+
 def main() -> None:
-    """Run the program; a known error is one message and exit code 2."""
+    """Run the program; a known error is one line and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except NormwiseError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except _ParserError as error:
+        _tell(error)
+        raise SystemExit(2) from None
+    except typer.Abort:
+        raise SystemExit(130) from None
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(error: Exception) -> None:
+    """What was wrong with the command line, in one line; without any command, the help."""
+    if "NoArgsIsHelp" in type(error).__name__:
+        error.show()  # type: ignore[attr-defined]
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "normwise"
+    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    print(f"error: {command}: {message}. hint: see {command} --help", file=sys.stderr)

@@ -181,7 +181,7 @@ SpecFile = Annotated[
     Path | None,
     _option(
         "A TOML file with the question (norms, lrs, batch_sizes, seeds, …; see the README), or the run.json of a run; "
-        "options given here win. Without it normwise.toml or [tool.normwise] of pyproject.toml is read, if there is "
+        "options given here win. Without it normwise.toml or \\[tool.normwise] of pyproject.toml is read, if there is "
         "one here or above.",
         _RUN,
     ),

@@ -81,10 +81,10 @@ def _fewer_initializations(prepared: Prepared) -> Iterator[tuple[Prepared, str]]
 
 
 def _fewer_variants(prepared: Prepared) -> Iterator[tuple[Prepared, str]]:
-    """One variant less at a time, in the study's order and then from the last one, never the baseline."""
+    """One variant less at a time, never the baseline: in the study's order, or from the last of a person's own."""
+    own = "variants" in prepared.asked.model_fields_set
     names = list(_variants(prepared))
-    order = [name for name in prepared.study.shed_first if name in names]
-    order += [name for name in reversed(names) if name not in order]
+    order = list(reversed(names)) if own else [name for name in prepared.study.shed_first if name in names]
     baselines = {plan.baseline for plan in prepared.plans}
     for name in order:
         variants = _variants(prepared)
@@ -129,7 +129,7 @@ def _told(shed: list[str]) -> tuple[str, ...]:
         kind, _, name = what.partition(" ")
         kinds.setdefault(kind, []).append(name)
     return tuple(
-        f"{kind if len(names) == 1 else kind + 's'} {', '.join(names)}"
+        f"{kind if len(names) == 1 else kind + 's'} {'; '.join(names)}"
         if kind != "steps"
         else f"{names[-1].replace(' instead of ', ' steps instead of ')}"
         for kind, names in kinds.items()

@@ -64,10 +64,13 @@ class Prepared:
     def _subject(self) -> str:
         """What the variants differ in, in a word or two."""
         variants = [variant for plan in self.plans for variant in plan.variants]
-        norms = {(v.norm, v.position, v.norm_output) for v in variants}
-        others = {(v.dropout, v.l1, v.l2, v.weight_decay, v.augment) for v in variants}
-        varied = ["normalization"] * (len(norms) > 1) + ["regularization"] * (len(others) > 1)
-        return " or ".join(varied)
+        factors = {
+            "normalization": {v.norm for v in variants},
+            "its position": {(v.position, v.norm_output) for v in variants if v.norm != "none"},
+            "initialization": {v.init for v in variants},
+            "regularization": {(v.dropout, v.l1, v.l2, v.weight_decay, v.augment) for v in variants},
+        }
+        return " or ".join(name for name, values in factors.items() if len(values) > 1)
 
     def name_of(self, plan: Plan) -> str:
         """The kind of network, with whatever else the settings of this run differ in."""

@@ -49,12 +49,12 @@ def shape_words(shape: Sequence[int]) -> str:
 
 
 def image_words(channels: int, height: int, width: int) -> str:
-    """What images of a shape are called.
+    """What images of a shape are called, width before height.
 
     >>> image_words(1, 8, 8), image_words(3, 32, 32), image_words(4, 5, 6)
-    ('8×8 grey images', '32×32 colour images', '5×6 images of 4 channels')
+    ('8×8 grey images', '32×32 colour images', '6×5 images of 4 channels')
     """
-    size = shape_words((height, width))
+    size = shape_words((width, height))
     if channels == 1:
         return f"{size} grey images"
     return f"{size} colour images" if channels == 3 else f"{size} images of {channels} channels"

@@ -65,8 +65,23 @@ def summarize_data(
         margin=margin,
         margin_note=_margin_note(measure, min(sizes[2], FINAL_ROWS["test"]), margin, level),
         fixed_parts=data.fixed_parts,
-        warnings=data.warnings,
+        warnings=(*data.warnings, *_small_parts(sizes)),
     )
+
+
+FEWEST_TO_SEE = 30
+
+
+def _small_parts(sizes: tuple[int, int, int]) -> tuple[str, ...]:
+    """Say so where a part is too small for anything but a very large effect."""
+    small = [
+        f"{rows} {name} row{'s' * (rows > 1)}"
+        for rows, name in zip(sizes[1:], ("validation", "test"), strict=True)
+        if rows < FEWEST_TO_SEE
+    ]
+    if not small:
+        return ()
+    return (f"a split has only {' and '.join(small)}: only very large effects can be seen with so few",)
 
 
 def _reading(sizes: Mapping[str, int]) -> tuple[str, ...]:
@@ -159,6 +174,8 @@ def assemble(
         finished=len(records),
         failed=sum(record.outcome == "raised" for record in records.values()),
         partial=len(records) < planned,
-        more_seeds=more_seeds(settings, str(reproduction["command"])),
+        more_seeds=more_seeds(
+            settings, str(reproduction["command"]), exploratory=bool(more.get("exploratory"))
+        ),
         **more,
     )

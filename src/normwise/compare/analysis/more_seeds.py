@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from normwise.results import ClaimName, MoreSeeds, Setting
 
+FIRST_SEEDS = 5
 MOST_SEEDS = 100
 """More seeds than this are no next step that anybody takes."""
 
@@ -22,11 +23,14 @@ ON_FRESH_SEEDS: tuple[ClaimName, ...] = (
 _FLAGS = ("--quick", "--thorough", "--dry-run")
 
 
-def more_seeds(settings: Sequence[Setting], command: str) -> MoreSeeds | None:
+def more_seeds(settings: Sequence[Setting], command: str, *, exploratory: bool = False) -> MoreSeeds | None:
     """The fewest seeds that would decide something about the test metric, or else about anything.
 
     Effects are taken to be as large as they look; None where nothing is undecided or more seeds would not decide it.
+    After a first look it is the same question with the seeds that verdicts begin with.
     """
+    if exploratory:
+        return MoreSeeds(with_seeds(command, FIRST_SEEDS), FIRST_SEEDS, ())
     open_lines = [
         (claim, claim.seeds_needed)
         for setting in settings

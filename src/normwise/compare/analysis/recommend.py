@@ -38,9 +38,7 @@ def recommend(
     None where no fresh training of any variant has finished.
     """
     plan = evidence.plan
-    ran = [
-        v for v in plan.variants if any(r is not None and r.outcome == "finished" for r in evidence.tuned(v))
-    ]
+    ran = [v for v in plan.variants if _trained(evidence, v)]
     if not ran:
         return None
     table = {(claim.variant, claim.claim): claim for claim in claims}
@@ -86,6 +84,15 @@ def recommend(
         steps=ground.steps,
     )
     return Recommendation(chosen.name, lr, reason, code)
+
+
+def _trained(evidence: Evidence, variant: Variant) -> bool:
+    """Whether a fresh training finished, at a learning rate that was chosen on something."""
+    finished = any(r is not None and r.outcome == "finished" for r in evidence.tuned(variant))
+    scanned = evidence.scanned(variant, evidence.tuning.tuned[variant.name])
+    return finished and any(
+        r is not None and evidence.measure.final(r, "validation") is not None for r in scanned
+    )
 
 
 def _elsewhere(merits: Mapping[ClaimName, str]) -> str:

@@ -52,6 +52,7 @@ class Recipe:
     def rows(self) -> int:
         """Rows of the made-up data that stand where the user's go: two batches at least."""
         fitting = min(PLACEHOLDER_ROWS, PLACEHOLDER_NUMBERS // math.prod(self.in_shape))
+        fitting = fitting // 100 * 100 or fitting  # a round number: it is not to be taken for a count
         return max(fitting, 2 * self.batch_size)
 
     @property

@@ -35,7 +35,7 @@ def larger_learning_rates(evidence: Evidence, variant: Variant, margin: float) -
         )
     decision = decide([v - b for b, v in sides], comparisons=evidence.comparisons, margin=RATE_MARGIN)
     top = math.log10(grid[-1])
-    base, mine = (statistics.median(side) for side in zip(*sides, strict=True))
+    base, mine = (statistics.fmean(side) for side in zip(*sides, strict=True))
     at_top = (base >= top, mine >= top)
     bound = {(False, True): "at least", (True, False): "at most"}.get(at_top, "")
     verdict, reason = decision.verdict, ""
@@ -60,7 +60,7 @@ def _largest_usable(evidence: Evidence, variant: Variant, seed_index: int) -> fl
     scores: list[float | None] = []
     for lr in grid:
         record = evidence.scanned(variant, lr)[seed_index]
-        value = None if record is None else evidence.measure.settled(record, "validation")
+        value = None if record is None else evidence.measure.final(record, "validation")
         scores.append(None if value is None else sign * value)
     known = [score for score in scores if score is not None]
     if not known:
