@@ -37,16 +37,16 @@ def test_target_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "in_shape", "words", "read"),
     [
-        ((20, 5, 4), np.uint8, (1, 5, 4), "5×4 grey images", "(images, height, width)"),
-        ((20, 3, 5, 4), np.uint8, (3, 5, 4), "5×4 colour images", "(images, channels, height, width)"),
-        ((20, 5, 4, 3), np.uint8, (3, 5, 4), "5×4 colour images", "(images, height, width, channels)"),
-        ((20, 5, 4, 1), np.float64, (1, 5, 4), "5×4 grey images", "(images, height, width, channels)"),
-        ((20, 1, 4, 3), np.int64, (1, 4, 3), "4×3 grey images", "(images, channels, height, width)"),
+        ((20, 5, 4), np.uint8, (1, 5, 4), "4×5 grey images", "(images, height, width)"),
+        ((20, 3, 5, 4), np.uint8, (3, 5, 4), "4×5 colour images", "(images, channels, height, width)"),
+        ((20, 5, 4, 3), np.uint8, (3, 5, 4), "4×5 colour images", "(images, height, width, channels)"),
+        ((20, 5, 4, 1), np.float64, (1, 5, 4), "4×5 grey images", "(images, height, width, channels)"),
+        ((20, 1, 4, 3), np.int64, (1, 4, 3), "3×4 grey images", "(images, channels, height, width)"),
         (
             (20, 7, 4, 5),
             np.float32,
             (7, 4, 5),
-            "4×5 images of 7 channels",
+            "5×4 images of 7 channels",
             "(images, channels, height, width)",
         ),
     ],

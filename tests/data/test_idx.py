@@ -32,7 +32,7 @@ def folder(tmp_path: Path, write_idx: WriteIdx) -> Path:
 
 def test_the_test_images_stay_the_test_part(folder: Path) -> None:
     data = load(str(folder))
-    assert (data.kind, data.inputs, data.rows) == ("image", "5×4 grey images", 39)
+    assert (data.kind, data.inputs, data.rows) == ("image", "4×5 grey images", 39)
     assert (data.classes, data.in_shape) == (("0", "1", "2"), (1, 5, 4))
     assert data.notes == ("the 9 test images of the folder are the test part of every split",)
     first, second = data.split(0), data.split(1)

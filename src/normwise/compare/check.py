@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -64,7 +65,7 @@ class Prepared:
     def _subject(self) -> str:
         """What the variants differ in, in a word or two."""
         variants = [variant for plan in self.plans for variant in plan.variants]
-        factors = {
+        factors: dict[str, set[Any]] = {
             "normalization": {v.norm for v in variants},
             "its position": {(v.position, v.norm_output) for v in variants if v.norm != "none"},
             "initialization": {v.init for v in variants},
