@@ -45,7 +45,7 @@ def test_folders_are_classes_in_natural_order(image_folder: Path) -> None:
     data = load(str(image_folder))
     assert (data.name, data.source, data.kind) == ("shots", str(image_folder), "image")
     assert data.classes == ("class 2", "class 10")
-    assert (data.inputs, data.in_shape, data.rows, data.notes) == ("4×6 grey images", (1, 4, 6), 12, ())
+    assert (data.inputs, data.in_shape, data.rows, data.notes) == ("6×4 grey images", (1, 4, 6), 12, ())
     assert data.task_reason == "the 2 sub-folders are the classes"
     expected = np.asarray(Image.open(image_folder / "class 10" / "5.png"))
     np.testing.assert_array_equal(_pixels(data)[11, 0], expected)
@@ -55,7 +55,7 @@ def test_commonest_mode_and_size_win(image_folder: Path) -> None:
     _save(image_folder / "class 2" / "a.png", 4, 6, 3)
     _save(image_folder / "class 2" / "b.png", 9, 9)
     data = load(str(image_folder))
-    assert data.inputs == "4×6 grey images"
+    assert data.inputs == "6×4 grey images"
     assert data.notes == (
         "1 image of other sizes than 6×4 resized",
         "1 image of other proportions padded with the colour of the edges, not distorted",
