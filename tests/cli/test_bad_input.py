@@ -240,7 +240,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "unknown position": (typed("--position", "befor"), ["Did you mean 'before'"]),
     "unknown initialization": (typed("--init", "hee"), ["Did you mean 'he'"]),
     "initialization of no number": (typed("--init", "he:big"), ["--init", "number", "'big'"]),
-    "unknown optimizer": (typed("--optimizer", "sdg"), ["--optimizer", "'sdg'"]),
+    "unknown optimizer": (typed("--optimizer", "sdg"), ["optimizer 'sdg'", "Did you mean 'sgd'"]),
     "unknown task": (typed("wine", "--task", "regresion"), ["task", "'regression'"]),
     "target of a named data set": (typed("wine", "--target", "x"), ["wine", "target"]),
     "steps and epochs": (typed("--steps", "5", "--epochs", "2"), ["not both"]),
@@ -285,10 +285,21 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "model arguments without a model": (typed("wine", "--model-args", "a=1"), ["--model"]),
     "model argument of no name": (model_file(WIDE, args=("--model-args", "128")), ["name=value", "'128'"]),
     "unknown model argument": (model_file(WIDTH, args=("--model-args", "widht=8")), ["widht", "width"]),
+    "several model arguments at once": (
+        model_file(WIDTH, args=("--model-args", "width=8,depth=2")),
+        ["name=value", "width=8,depth=2"],
+    ),
+    "unknown network": (typed("wine", "--network", "mpl"), ["Did you mean 'mlp'"]),
+    "workers of a configuration": (configured('workers = "two"'), ["`workers`", "'two'"]),
+    "no workers of a configuration": (configured("workers = 0"), ["`workers`", "from 1 on"]),
+    "out of a configuration": (configured("out = 3"), ["`out`", "directory"]),
     "network model": (typed("wine", "--network", "model"), ["--model file.py:name"]),
     "depth of a model": (model_file(WIDTH, args=("--depth", "2,4")), ["depths", "net.py"]),
     "broken configuration": (configured("seeds = "), ["normwise.toml", "TOML"]),
-    "unknown field of a configuration": (configured("sead = 3"), ["'sead'"]),
+    "unknown field of a configuration": (
+        configured("sead = 3"),
+        ["'sead'", "Defaults come from", "normwise.toml"],
+    ),
     "spec with an unknown field": (spec_with("q.toml", 'dato = "wine"'), ["'dato'", "Did you mean 'data'"]),
 }
 

@@ -227,3 +227,56 @@ def test_help_shows_the_commands(cli: Cli) -> None:
     assert "compare" in answer.out
     assert "report" in answer.out
     assert "normwise 0." in cli("--version").out
+
+
+LATE = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.layer = nn.Linear(in_features, out_features)
+        self.seen = 0
+    def forward(self, x):
+        self.seen += self.training
+        if self.seen > {after}:
+            {what}
+        return self.layer(x)
+"""
+
+
+@pytest.mark.parametrize("what", ["raise RuntimeError('out of luck')", "raise SystemExit"])
+def test_a_model_that_fails_late_is_reported(cli: Cli, quiet: str, tmp_path: Path, what: str) -> None:
+    (tmp_path / "net.py").write_text(LATE.format(after=40, what=what))
+    answer = cli(
+        *(
+            "compare",
+            "wine",
+            "--model",
+            "net.py",
+            "--l2",
+            "0,0.01",
+            "--steps",
+            "60",
+            "--seeds",
+            "1",
+            "--lr",
+            "0.1",
+        ),
+        *("--scan-seeds", "1", "--spec", quiet, "--out", "run", "--json"),
+    )
+    assert answer.code == 1, answer.err
+    assert json.loads(answer.out)["comparison"]["failed"] > 0
+    assert "Traceback" not in answer.err
+
+
+def test_what_a_model_prints_is_not_among_the_data(cli: Cli, tmp_path: Path) -> None:
+    talking = LATE.format(after=10**6, what="pass").replace("self.seen += self.training", "print('a batch')")
+    (tmp_path / "net.py").write_text(talking)
+    answer = cli(
+        "compare", "wine", "--model", "net.py", "--l2", "0,0.01", "--steps", "4", "--dry-run", "--json"
+    )
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["settings"][0]["variants"] == ["none", "L2 0.01"]
+    assert "a batch" in answer.err

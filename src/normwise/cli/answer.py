@@ -17,6 +17,7 @@ from normwise.compare.planned import Planned, plan
 from normwise.compare.run import InterruptedRunError, carry_out
 from normwise.compare.spec import Spec
 from normwise.compare.summary import plan_summary
+from normwise.models.user_guard import stdout_to_stderr
 from normwise.report import to_json, to_terminal
 from normwise.results import Comparison, dumps
 
@@ -42,7 +43,9 @@ def answer(asked: Asked, *, dry_run: bool, as_json: bool) -> None:
     """
     log = Console(stderr=True)
     try:
-        with log.status("reading the data and timing a step of each variant") as status:
+        # Standard output is the answer's, whatever a user's model prints when it is built and tried.
+        words = "reading the data and timing a step of each variant"
+        with stdout_to_stderr(), log.status(words) as status:
             planned = plan(
                 asked.question,
                 out=asked.out,

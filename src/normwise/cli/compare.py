@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from normwise.cli import arguments as a
 from normwise.cli.config import OF_THE_DATA, Config, find_config
 from normwise.cli.options import decimals, integers, read_spec, words
-from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.errors import ArgumentError, UnknownNameError, explain, unknown_name
+
+Value = TypeVar("Value")
 
 QUICK_SEEDS, THOROUGH_SEEDS = 3, 20
 RUN_FIELDS = ("out", "workers", "budget")
@@ -110,6 +113,7 @@ def compare(
                 l2=l2,
                 weight_decay=weight_decay,
                 augment=augment,
+                own_model=model is not None,
             ),
             "networks": networks(
                 network,
@@ -129,7 +133,12 @@ def compare(
     resolved = asked.pop("resolved", None)
     config = find_config(Path.cwd()) if spec is None else Config({}, None)
     fields, run_fields = _merged(config, asked, given)
-    question = make_spec(fields)
+    try:
+        question = make_spec(fields)
+    except (ArgumentError, UnknownNameError) as error:
+        if config.path is None:
+            raise
+        raise type(error)(f"{error} Defaults come from {config.path}.") from None
     limit = budget if budget is not None else run_fields.get("budget")
     # Everything above answers a wrong option at once; from here on torch is imported.
     from normwise.cli.answer import Asked, answer
@@ -137,8 +146,8 @@ def compare(
     answer(
         Asked(
             question,
-            out=out or (Path(run_fields["out"]) if "out" in run_fields else None),
-            workers=workers or run_fields.get("workers"),
+            out=out or _from_file(run_fields, "out", str, "the name of a directory", Path),
+            workers=workers or _from_file(run_fields, "workers", int, "a number from 1 on", int),
             budget=_limit(limit, thorough=thorough),
             strict_budget=budget is not None,
             resolved=Spec.model_validate(resolved) if resolved and set(given) <= {"seeds"} else None,
@@ -199,6 +208,19 @@ def _merged(
                 base.pop(other, None)
         base |= upper
     return base, run_fields
+
+
+def _from_file(
+    fields: dict[str, Any], name: str, kind: type, must: str, convert: Callable[[Any], Value]
+) -> Value | None:
+    """A field of the run from a configuration file, if it is there."""
+    value = fields.get(name)
+    if value is None:
+        return None
+    wrong = not isinstance(value, kind) or isinstance(value, bool)
+    if wrong or (isinstance(value, int) and value < 1):
+        raise ArgumentError(explain("compare", f"`{name}` of a configuration must be {must}", repr(value)))
+    return convert(value)
 
 
 def _limit(text: object, *, thorough: bool) -> float | None:

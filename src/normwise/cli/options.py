@@ -52,6 +52,8 @@ def read_spec(path: Path) -> dict[str, Any]:
     Raises:
         ArgumentError: there is no such file, or it cannot be read.
     """
+    if (path / "run.json").is_file():
+        path = path / "run.json"
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

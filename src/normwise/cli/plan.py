@@ -102,11 +102,13 @@ def _each(
 
 
 def _seeds(plan: PlanSummary) -> str:
-    words = f"{plan.scan_seeds} to choose learning rates, then {plan.seeds} fresh ones"
+    words = f"{plan.scan_seeds} to choose learning rates, then {plan.seeds} fresh"
     return words + (": a first look, without verdicts" if plan.exploratory else "")
 
 
 def _time(plan: PlanSummary) -> str:
+    if plan.resumed and not plan.seconds:
+        return "every training is there already"
     cores = f"{plan.workers} core{'s' if plan.workers > 1 else ''}"
     words = f"{in_words(plan.seconds)} on {cores} for about {plan.trainings:,} trainings"
     if plan.budget is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from normwise.cli.options import decimals, integers, words
 from normwise.compare.variant import NORMS, Position, parse_variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
+
+_NEXT_PAIR = re.compile(r",\s*[A-Za-z_]\w*=")
 
 OPTION_OF = {"widths": "width"}
 
@@ -22,6 +25,7 @@ def variants(
     l2: Sequence[str] | None,
     weight_decay: Sequence[str] | None,
     augment: Sequence[str] | None,
+    own_model: bool = False,
 ) -> list[Any]:
     """The variants given in full, or the product of the others; empty where nothing was asked for."""
     factors = (norm, position, dropout, l1, l2, weight_decay, augment)
@@ -38,10 +42,12 @@ def variants(
         return [parse_variant(text) for text in full]
     if not any(factors):
         return []
+    # Whether a model of the user's takes a normalization is not known here; what was asked for is varied alone.
+    norms = ("none",) if own_model else NORMS
     augments = [() if word == "none" else tuple(word.split("+")) for word in words(augment)]
     return list(
         product(
-            norms=words(norm) or NORMS,
+            norms=words(norm) or norms,
             positions=_positions(position),
             dropouts=decimals("--dropout", dropout) or [0.0],
             l1=decimals("--l1", l1) or [0.0],
@@ -120,11 +126,12 @@ def _pairs(typed: Sequence[str] | None) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for text in typed or ():
         name, separator, value = (part.strip() for part in text.partition("="))
-        if not separator or not name.isidentifier() or name in found:
+        several = _NEXT_PAIR.search(value)
+        if not separator or not name.isidentifier() or name in found or several:
             raise ArgumentError(
                 explain(
                     "compare",
-                    "`--model-args` must be name=value, once for each name",
+                    "`--model-args` must be one name=value, once for each name",
                     repr(text),
                     "write --model-args width=128 --model-args depth=3",
                 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from normwise.errors import ArgumentError, StoreError, explain, unknown_name
+from normwise.errors import ArgumentError, DataError, StoreError, explain, unknown_name
 
 if TYPE_CHECKING:
     from normwise.results import Comparison
@@ -72,7 +73,8 @@ def _comparison(run: Path) -> Comparison:
     from normwise.results import Comparison, loads
 
     path = run / "comparison.json"
-    if path.is_file():
+    # It is derived: one that is broken, or of another version, is made again from the records.
+    with contextlib.suppress(FileNotFoundError, DataError):
         return loads(path.read_bytes(), Comparison)
     from normwise.compare.reopen import reopen
 

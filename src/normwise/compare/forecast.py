@@ -146,9 +146,8 @@ class _Timer:
     def _timed(self, plan: Plan, variant: Variant) -> Timing:
         try:
             return _time(plan, variant, self.prepared)
-        except (
-            Exception
-        ):  # a training that raises is a result of the run; here it only has no time of its own
+        except (Exception, SystemExit):
+            # A training that raises is a result of the run; here it only has no time of its own.
             return self._nearest(plan.ground, variant) or Timing(0.0, 0.0, 0.0, 0.0, 0.0)
 
     def _nearest(self, ground: Ground, variant: Variant) -> Timing | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pydantic import ValidationError
@@ -24,6 +25,9 @@ OPTIONS = {
     "variants": "--variant",
 }
 """Fields whose option on the command line has another name; the others are called alike."""
+
+NAMED = {"optimizers": "optimizer", "kind": "network"}
+"""What one value of a field is called."""
 
 NEARBY = {
     "norm": "norms",
@@ -59,5 +63,8 @@ def first_problem(error: ValidationError, known: Iterable[str]) -> ArgumentError
         if field in NEARBY:
             return UnknownNameError(f"compare: unknown field {field!r}. Did you mean {NEARBY[field]!r}?")
         return unknown_name("compare", "field", field, [*known, "norms"])
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        names = re.findall(r"'([^']+)'", str(problem["ctx"]["expected"]))
+        return unknown_name("compare", NAMED.get(field, field), problem["input"], names)
     option = OPTIONS.get(field, f"--{field.replace('_', '-')}")
     return ArgumentError(explain("compare", f"`{field}` ({option}): {must}", repr(problem.get("input"))))

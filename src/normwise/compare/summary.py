@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def summarize(fitted: Fitted, store: Store, directory: Path, *, seconds: float, 
         if plan is None or tuning is None:
             continue
         cost = costs.get(cost_key(plan))
+        if cost is not None and not cost.variants:
+            cost = None
         settings.append(
             analyse(
                 Evidence(plan, tuning, measure, used, cost, spec.exploratory),
@@ -62,7 +65,7 @@ def summarize(fitted: Fitted, store: Store, directory: Path, *, seconds: float, 
                 out_features=prepared.out_features,
                 classes=prepared.data.classes,
                 margin=margin,
-                notes=prepared.notes.get(whole.ground.name, ()),
+                notes=_notes(prepared, whole),
             )
         )
     level = sum(errors) / len(errors) if errors else None
@@ -91,8 +94,27 @@ def summarize(fitted: Fitted, store: Store, directory: Path, *, seconds: float, 
     )
 
 
+_WARNING = "Warning: "
+"""What notes on a user's model begin with that may make every number wrong."""
+
+
+def _notes(prepared: Prepared, plan: Plan) -> tuple[str, ...]:
+    return tuple(n for n in prepared.notes.get(plan.ground.name, ()) if not n.startswith(_WARNING))
+
+
 def data_summary(prepared: Prepared, margin: float, level: float | None) -> DataSummary:
-    """The data as it was understood."""
+    """The data as it was understood, with what may make every number wrong."""
+    serious = dict.fromkeys(
+        note.removeprefix(_WARNING)
+        for notes in prepared.notes.values()
+        for note in notes
+        if note.startswith(_WARNING)
+    )
+    summary = _summary(prepared, margin, level)
+    return replace(summary, warnings=(*summary.warnings, *serious))
+
+
+def _summary(prepared: Prepared, margin: float, level: float | None) -> DataSummary:
     return summarize_data(
         prepared.data,
         prepared.sizes,
@@ -166,7 +188,7 @@ def _planned_setting(prepared: Prepared, plan: Plan) -> PlannedSetting:
         lrs=prepared.spec.lrs or LEARNING_RATES[ground.optimizer],
         initializations=tuple(init.name for init in prepared.spec.initializations),
         trainings=round(len(plan.variants) * trainings(plan)),
-        notes=prepared.notes.get(ground.name, ()),
+        notes=_notes(prepared, plan),
     )
 
 

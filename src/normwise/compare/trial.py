@@ -43,7 +43,7 @@ def run_trial(trial: Trial, data: Dataset) -> TrialRecord:
             run = Run(trial, data)
             run.train()
             return run.record(time.perf_counter() - started)
-        except Exception as error:  # a trial that raises must not take the other trials with it
+        except (Exception, SystemExit) as error:  # a trial that raises must not take the other trials with it
             return TrialRecord(
                 key=trial.key,
                 description=describe_trial(trial),

@@ -120,8 +120,8 @@ def _enter(context: Path) -> None:
     global _context
     import torch
 
-    # Standard output is the answer's; what a user's model prints while it trains goes beside it.
-    os.dup2(2, 1)
+    # Standard output is the answer's, and thousands of lines from trainings side by side are of no use on the other.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

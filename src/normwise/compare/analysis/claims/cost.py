@@ -18,7 +18,7 @@ COST_MARGIN = math.log(1.05)
 def cost(evidence: Evidence, variant: Variant, margin: float) -> Claim:
     """Time of a training step, burst by burst; "yes" means that it costs more."""
     if evidence.cost is None:
-        return not_measured("cost", variant, "x", "the run was interrupted before step times were taken")
+        return not_measured("cost", variant, "x", "no step times were taken")
     of = dict(zip(evidence.cost.variants, evidence.cost.bursts, strict=True))
     baseline = of[evidence.plan.baseline]
     logs = [math.log(v / b) for v, b in zip(of[variant.name], baseline, strict=True)]
