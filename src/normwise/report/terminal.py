@@ -39,6 +39,7 @@ _ASCII = str.maketrans(
 )
 _STYLES: dict[Tone, str] = {"good": "green", "bad": "red", "open": "yellow", "neutral": "blue", "none": "dim"}
 _CURVE = 26
+_LEAST_CURVE, _END, _GAP = 10, 6, 2
 """Signs of a learning curve."""
 
 
@@ -125,20 +126,25 @@ def _curves(answer: Answer, document: Document, console: Console) -> None:
     curves = {} if answer.curves is None else {s.name: (s.x, s.y) for s in answer.curves.series}
     rates = {} if answer.rates is None else {s.name: s.y for s in answer.rates.series}
     tallest, over = bounds(y for _, y in curves.values()), bounds(rates.values())
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True, max_width=18)
-    table.add_column(_text("validation over steps", console), no_wrap=True)
-    table.add_column("end", justify="right", no_wrap=True)
-    table.add_column(_text(_rate_head(answer.rates), console), no_wrap=True)
     order = [card.variant for card in answer.scorecard.rows]
     names = [name for name in [answer.scorecard.baseline, *order] if name in curves or name in rates]
+    head = _rate_head(answer.rates)
+    # The curve gives way, not the numbers: beside it stand names, the end, the rates and what lies between.
+    beside = min(18, max((len(name) for name in names), default=0)) + _END + len(head) + 3 * _GAP
+    width = min(_CURVE, max(_LEAST_CURVE, console.width - beside))
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    table.add_column("", no_wrap=True, max_width=18)
+    title = "validation over steps"
+    table.add_column(_text(title if len(title) <= width else "validation", console), no_wrap=True)
+    table.add_column("end", justify="right", no_wrap=True)
+    table.add_column(_text(head, console), no_wrap=True)
     for name in names:
         x, y = curves.get(name, ((), ()))
         known = [value for value in y if value is not None]
         table.add_row(
             _text(clipped(name, 18), console),
             _text(
-                sparkline(resampled(x, y, _CURVE), tallest, higher_is_better=document.higher, gap=" "),
+                sparkline(resampled(x, y, width), tallest, higher_is_better=document.higher, gap=" "),
                 console,
             ),
             _text(number(known[-1] if known else None), console),
