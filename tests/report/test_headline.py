@@ -167,3 +167,19 @@ def test_tabs_carry_a_few_words(setting_of: Callable[..., Setting]) -> None:
     assert tab_words(replace(setting, claims=open_claims, recommendation=advice)) == "nothing decided"
     assert tab_words(replace(setting, recommendation=advice)) == "nothing beats the plain network"
     assert tab_words(replace(setting, claims=())) == "nothing measured"
+
+
+def test_seeds_are_counted_where_they_are_fresh(comparison: Comparison) -> None:
+    setting = comparison.settings[0]
+    claims = tuple(
+        replace(
+            claim,
+            verdict="undecided",
+            strength="",
+            effect=replace(claim.effect, pairs=5 if claim.claim == "larger_learning_rates" else 2),
+        )
+        for claim in setting.claims
+    )
+    said = headline(replace(setting, claims=claims, recommendation=None), comparison.data)
+    assert "two seeds" in said
+    assert "five seeds" not in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from normwise.report.clauses import GAINS, Clause, gains, losses, of_variant, price, sides, still_open, told
 from normwise.report.names import full_name, spelled, start, this_setting
 from normwise.report.numbers import effect
@@ -103,7 +105,7 @@ def _for_the_baseline(setting: Setting, data: DataSummary) -> str:
     )
     benefits = [claim for claim in setting.claims if claim.claim in GAINS]
     if not any(claim.verdict in ("yes", "no") for claim in benefits):
-        pairs = max((claim.effect.pairs for claim in benefits), default=0)
+        pairs = _pairs(benefits)
         on = f" on {spelled(pairs, 'seed')}" if pairs else ""
         return f"nothing is decided{on}: {who} shown to do better or worse than {base}"
     best = _most_shown(setting)
@@ -136,7 +138,7 @@ def _seen(setting: Setting, data: DataSummary) -> str:
         text = sides(claim, data) if claim is not None else ""
         if claim is not None and text:
             facts.append(f"{words} {text}".strip())
-    pairs = max((claim.effect.pairs for claim in claims.values() if claim.claim != "cost"), default=0)
+    pairs = _pairs(claims.values())
     numbers = ", ".join(facts) or "no number yet"
     return (
         f"{full_name(chosen)} was tried against {full_name(setting.baseline)}: {numbers}, "
@@ -167,5 +169,12 @@ def _lean(claims: dict[ClaimName, Claim], clauses: list[Clause]) -> tuple[bool, 
 
 
 def _on(claims: dict[ClaimName, Claim]) -> str:
-    pairs = max((claim.effect.pairs for claim in claims.values() if claim.claim != "cost"), default=0)
+    pairs = _pairs(claims.values())
     return f" on {spelled(pairs, 'seed')}" if pairs else ""
+
+
+def _pairs(claims: Iterable[Claim]) -> int:
+    """Pairs of fresh seeds that claims rest on: learning rates are compared on seeds of the scan, and may have more."""
+    known = [claim for claim in claims if claim.claim != "cost"]
+    fresh = [claim.effect.pairs for claim in known if claim.claim != "larger_learning_rates"]
+    return max(fresh, default=0) or max((claim.effect.pairs for claim in known), default=0)
