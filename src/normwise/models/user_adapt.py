@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import Parameter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer
 
 from normwise.errors import ArgumentError, explain
+from normwise.models.left_alone import left_alone
 from normwise.models.user_reason import plainly
 from normwise.models.user_scores import NoScoresError, last_function, scores_in
 
@@ -116,22 +115,6 @@ def check_forward(model: nn.Module, who: str) -> None:
         got = f"forward({', '.join(needed + keywords)})"
         hint = "split one tensor inside forward, or wrap the model in a build() that does"
         raise ArgumentError(explain(who, "forward must take one input, a batch", got, hint))
-
-
-@contextmanager
-def left_alone(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Run the block with the whole model in one mode; give back modes and buffers after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(b, b.detach().clone()) for b in model.buffers() if not isinstance(b, UninitializedBuffer)]
-    try:
-        model.train(training)
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
 
 
 Call = Callable[[Callable[[], Any], str], Any]

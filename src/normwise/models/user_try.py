@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from normwise.errors import ArgumentError, explain
+from normwise.models.left_alone import left_alone
 from normwise.models.user import UserModel, weighted
-from normwise.models.user_adapt import left_alone
 from normwise.models.user_fill import Facts, role_of
 from normwise.models.user_scores import last_function
 from normwise.models.user_words import listed

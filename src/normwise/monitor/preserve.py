@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from normwise.models.left_alone import left_alone
+
 
 @contextmanager
 def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
@@ -19,15 +21,5 @@ def preserved(model: nn.Module, *, training: bool) -> Iterator[None]:
     >>> model.running_mean.tolist()
     [0.0, 0.0]
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    with torch.random.fork_rng(devices=[]):
-        try:
-            model.train(training)
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
+    with torch.random.fork_rng(devices=[]), left_alone(model, training=training):
+        yield
