@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+BUILT := $(VENV)/.kernels
 
-.PHONY: compare test report bench clean set-up
+.PHONY: compare test report bench clean kernels set-up
 
 compare: set-up  ## the main job on embedded data, ending in an HTML report
 	$(BIN)/normwise compare $(ARGS)
@@ -23,10 +24,17 @@ report: set-up  ## write the newest run's report again
 bench: set-up  ## time the layers against torch's own
 	$(BIN)/python benchmarks/layers.py $(ARGS)
 
-clean:
-	rm -rf $(VENV) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+kernels: $(STAMP)  ## compile the CPU kernels into the checkout; only what changed
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/kernels -G Ninja --log-level=WARNING \
+		-DCMAKE_BUILD_TYPE=Release -DPython_EXECUTABLE="$(CURDIR)/$(BIN)/python" \
+		-Dnanobind_DIR="$$($(BIN)/python -m nanobind --cmake_dir)" $(CMAKE_ARGS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/kernels
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --install build/kernels --prefix src --component module
 
-set-up: $(STAMP)
+clean:
+	rm -rf $(VENV) runs build dist src/normwise/kernels/cpu/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+set-up: $(STAMP) $(BUILT)
 
 # torch is asked for by its exact version, and first, so that no later package brings another build of it.
 $(STAMP): pyproject.toml
@@ -35,3 +43,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[compare,mnist,dev]"
 	touch $(STAMP)
+
+# Without a compiler torch's operators run: slower, and no reason to stop.
+$(BUILT): $(STAMP) CMakeLists.txt $(wildcard csrc/*)
+	$(MAKE) --no-print-directory kernels || echo "normwise: no CPU kernels here; see $(BIN)/normwise doctor" >&2
+	touch $(BUILT)
