@@ -26,11 +26,13 @@ if TYPE_CHECKING:
         sparsity as sparsity,
     )
     from normwise.report.write import report as report
+    from normwise.surgery import accelerate as accelerate, decelerate as decelerate
 
 attach(
     __name__,
     dict.fromkeys(("L1", "L2", "Elastic", "parameter_groups", "sparsity"), "normwise.regularizers")
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
+    | dict.fromkeys(("accelerate", "decelerate"), "normwise.surgery")
     | {
         "compare": "normwise.compare",
         "initialize_": "normwise.initialize",

@@ -1,0 +1,6 @@
+"""Operations on a model that exists: each takes a model and returns a model and a record of its edits."""
+
+from normwise.surgery.accelerate import accelerate
+from normwise.surgery.decelerate import decelerate
+
+__all__ = ["accelerate", "decelerate"]

@@ -1,0 +1,152 @@
+"""A model looked over: which module stands where, how often, and who else holds it."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Iterable
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+from normwise.errors import ArgumentError, explain
+from normwise.surgery._twins import HOOKS, obstacle
+
+_MACHINERY = vars(nn.Module()).keys() - HOOKS
+_CLOSED = {
+    "torch.ao.": "it is part of a quantized module",
+    "torch.jit.": "it is part of a scripted module",
+    "torch._dynamo.": "it is part of a compiled module",
+}
+"""Packages whose modules have read their children, and do not ask them again."""
+
+
+def check_model(who: str, model: Any) -> None:
+    """Raise `ArgumentError`, a ValueError, unless this is a module that can be looked into."""
+    if not isinstance(model, nn.Module):
+        is_class = isinstance(model, type) and issubclass(model, nn.Module)
+        got = f"the class {model.__name__}" if is_class else f"a {type(model).__name__}"
+        hint = "call it first" if is_class else None
+        raise ArgumentError(explain(who, "`model` must be a torch.nn.Module", got, hint))
+    for package, what in (("torch.jit.", "scripted"), ("torch._dynamo.", "compiled")):
+        if type(model).__module__.startswith(package):
+            raise ArgumentError(
+                explain(
+                    who,
+                    f"`model` must not be {what} yet",
+                    f"a {type(model).__name__}",
+                    f"{who} first, then compile or script",
+                )
+            )
+
+
+class Survey:
+    """The modules of a model by name and by place.
+
+    Attributes:
+        model: the model.
+        modules: every module once, by its first name, in the model's order.
+        at: the module of every name.
+        names: of each module, by its id, all names.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.modules: dict[str, nn.Module] = {}
+        self.at: dict[str, nn.Module] = {}
+        self.names: dict[int, list[str]] = {}
+        self._closed: dict[int, str] = {}
+        for name, module in model.named_modules(remove_duplicate=False):
+            if id(module) not in self.names:
+                self.modules[name] = module
+            self.at[name] = module
+            self.names.setdefault(id(module), []).append(name)
+        for module in self.modules.values():
+            for package, reason in _CLOSED.items():
+                if type(module).__module__.startswith(package):
+                    self._closed.update((id(inner), reason) for inner in module.modules())
+        self._held = _held(self.modules)
+
+    def obstacle(self, module: nn.Module) -> str | None:
+        """Why another module must not take this one's place; None where it may."""
+        return self._closed.get(id(module)) or self._held.get(id(module)) or obstacle(module)
+
+    def shared(self, module: nn.Module) -> bool:
+        """Whether the module stands at several places."""
+        return len(self.names[id(module)]) > 1
+
+    def replace(self, who: str, new: dict[int, nn.Module], *, inplace: bool) -> nn.Module:
+        """Put other modules into the places of those with these ids; return the model.
+
+        Raises:
+            ArgumentError: (a ValueError) the model itself is to be replaced, in place.
+        """
+        if id(self.model) in new:
+            if inplace:
+                raise ArgumentError(
+                    explain(
+                        who,
+                        "a layer that is the whole model cannot be replaced in place",
+                        f"a {type(self.model).__name__}",
+                        "use inplace=False and go on with what is returned",
+                    )
+                )
+            return new[id(self.model)]
+        for module in self.modules.values():
+            for name, child in module._modules.items():
+                if child is not None and id(child) in new:
+                    # Not setattr: a class may have one of its own. The key keeps its position.
+                    module._modules[name] = new[id(child)]
+        return self.model
+
+
+def _held(modules: dict[str, nn.Module]) -> dict[int, str]:
+    """Modules that are held by more than their places, by id, with the reason to leave them alone.
+
+    Whoever calls a module out of a list, or reads it in a closure, would go on with the old one.
+    """
+    found: dict[int, str] = {}
+    for owner, module in modules.items():
+        for name, value in vars(module).items():
+            if name in _MACHINERY:
+                continue
+            of = f"`{owner}`" if owner else "the model"
+            what = f"a hook of {of}" if name in HOOKS else f"`{name}` of {of}"
+            for inner in _modules_in(value):
+                found.setdefault(id(inner), f"{what} holds it, too")
+    return found
+
+
+def _modules_in(value: Any) -> Iterable[nn.Module]:
+    seen: set[int] = set()
+    waiting = deque([value])
+    while waiting:
+        item = waiting.popleft()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, nn.Module):
+            yield item
+        elif isinstance(item, dict):
+            waiting.extend((*item.keys(), *item.values()))
+        elif isinstance(item, list | tuple | set | frozenset | deque) and not isinstance(item, torch.Size):
+            waiting.extend(item)
+        elif isinstance(item, MethodType):
+            waiting.append(item.__self__)
+        elif isinstance(item, functools.partial):
+            waiting.extend((item.func, *item.args, *item.keywords.values()))
+        elif isinstance(item, FunctionType):
+            waiting.extend(item.__defaults__ or ())
+            waiting.extend(_contents(item))
+
+
+def _contents(function: FunctionType) -> list[Any]:
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # a variable that was not bound yet
+            continue
+    return found
