@@ -1,0 +1,37 @@
+// The table of one instruction set.
+#include "kernels.h"
+
+#define NW_TEXT_(x) #x
+#define NW_TEXT(x) NW_TEXT_(x)
+#define NW_JOIN_(a, b) a##b
+#define NW_JOIN(a, b) NW_JOIN_(a, b)
+
+namespace nw {
+namespace NW_ISA {
+
+static Kernels of(int32_t dtype) {
+    switch (dtype) {
+        case NW_F32: return float_kernels();
+        case NW_F64: return double_kernels();
+        case NW_BF16: return bfloat16_kernels();
+        default: return half_kernels();
+    }
+}
+
+static int32_t norm_forward(const nw_norm* call) { return of(call->dtype).norm_forward(call); }
+static int32_t norm_backward(const nw_norm* call) { return of(call->dtype).norm_backward(call); }
+static int32_t moments(const nw_moments* call) { return of(call->dtype).moments(call); }
+static int32_t dropout(const nw_dropout* call) { return of(call->dtype).dropout(call); }
+static int32_t penalty_sums(const nw_penalty* call) { return of(call->dtype).penalty_sums(call); }
+static int32_t penalty_gradient(const nw_penalty* call) { return of(call->dtype).penalty_gradient(call); }
+static int32_t proximal(const nw_penalty* call) { return of(call->dtype).proximal(call); }
+
+}  // namespace NW_ISA
+}  // namespace nw
+
+extern "C" const nw_table* NW_JOIN(nw_table_, NW_ISA)() {
+    using namespace nw::NW_ISA;
+    static const nw_table table = {NW_ABI_VERSION, VECTOR_BYTES ? VECTOR_BYTES / 4 : 1, NW_TEXT(NW_ISA), norm_forward, norm_backward,
+                                   moments, keep_bits, dropout, penalty_sums, penalty_gradient, proximal};
+    return &table;
+}

@@ -1,0 +1,269 @@
+// Statistics across samples, or of a group of channels, with channels first: rows of S values of one channel lie together.
+//
+// A unit is what shares a statistic: a channel of a model over all its samples, or a group of channels of one sample. It consists of
+// rows; a part is a fixed number of them, so that sums do not depend on the threads. One thread takes a whole unit through both
+// passes, so that the second finds the values in its cache; where there are few units, parts are dealt out instead.
+#pragma once
+
+#include "abi.h"
+#include "finish.h"
+#include "moments.h"
+#include "parallel.h"
+
+namespace nw {
+namespace NW_ISA {
+
+struct Planes {
+    bool across;
+    int64_t models, samples, channels, length;  // length: S
+    int64_t units, rows;                        // rows of a unit
+    int64_t parts, part_rows;
+    int64_t elements;                           // in all
+    int64_t groups, words, keep_stride;
+    const uint8_t* keep;
+    const float* sample_weight;
+
+    static constexpr int64_t PART = 16384;  // elements
+
+    explicit Planes(const nw_norm* call)
+        : across(call->family == NW_ACROSS), models(call->models), samples(call->samples), channels(call->channels),
+          length(call->positions), groups(call->groups), keep(call->keep), sample_weight(across ? call->sample_weight : nullptr) {
+        units = across ? models * channels : samples * groups;
+        rows = across ? samples : channels / (groups > 0 ? groups : 1);
+        elements = models * samples * channels * length;
+        part_rows = length > 0 && PART / length > 1 ? PART / length : 1;
+        parts = (rows + part_rows - 1) / part_rows;
+        words = gate_words(length);
+        keep_stride = keep_bytes(samples * channels * length);
+    }
+    // The number of a row in memory.
+    NW_INLINE int64_t row(int64_t unit, int64_t k) const {
+        if (!across) return unit * rows + k;
+        const int64_t model = unit / channels;
+        return (model * samples + k) * channels + unit % channels;
+    }
+    // The row's place in weight and bias.
+    NW_INLINE int64_t channel(int64_t unit, int64_t k) const { return across ? unit : unit % groups * rows + k; }
+    NW_INLINE const uint8_t* keep_of(int64_t unit) const { return keep && across ? keep + unit / channels * keep_stride : keep; }
+    NW_INLINE int64_t start_of_model(int64_t unit) const { return across ? unit / channels * samples * channels * length : 0; }
+    int64_t part_end(int64_t part) const { return (part + 1) * part_rows < rows ? (part + 1) * part_rows : rows; }
+    // Whether one thread takes a whole unit.
+    bool whole_units() const { return parts == 1 || units >= 4 * threads_for(units * parts, elements); }
+};
+
+template <class T> static inline Moments moments_of_part(const Planes& p, const T* x, int64_t unit, int64_t part) {
+    return moments_of_rows<T>(
+        part * p.part_rows, p.part_end(part), p.length, [&](int64_t k) { return x + p.row(unit, k) * p.length; },
+        [&](int64_t k) { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
+}
+
+template <class T, Kind kind>
+static inline void finish_part(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const Saved<compute<T>> saved,
+                               int64_t unit, int64_t part) {
+    typedef compute<T> A;
+    const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
+    const uint8_t* keep = p.keep_of(unit);
+    const int64_t start = p.start_of_model(unit);
+    for (int64_t k = part * p.part_rows; k < p.part_end(part); k++) {
+        const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
+        const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
+        each_pack(p.length, [&](int64_t i, auto lanes) {
+            const Pack<A> d = (load(x + at + i, lanes) - high) - low;
+            finish.forward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
+        });
+    }
+}
+
+template <class T, Kind kind> static int32_t planes_forward(const nw_norm* call) {
+    typedef compute<T> A;
+    const Planes p(call);
+    const T* x = static_cast<const T*>(call->x);
+    const Finish<T, kind> finish(call);
+    const Saved<A> saved(call->saved, p.units, p.models * p.channels);
+    saved.set_affine(call, p.models * p.channels);
+    const bool centred = call->centred;
+    const double momentum = p.across && call->batch_statistics ? momentum_of(call) : 0;
+
+    const auto conclude = [&](int64_t unit, Moments m) {
+        double mean, variance;
+        settle(m, centred, &mean, &variance);
+        saved.set(unit, mean, variance, call->eps);
+        if (p.across) track(call, unit, m, momentum);
+    };
+    if (!call->batch_statistics) {
+        for (int64_t unit = 0; unit < p.units; unit++) {
+            const int64_t c = p.across ? unit : unit % p.groups;
+            saved.set(unit, parameter(call->running_mean, call->parameter_dtype, c, 0),
+                      parameter(call->running_var, call->parameter_dtype, c, 1), call->eps);
+        }
+        parallel(p.units * p.parts, p.elements, [&](int64_t i) { finish_part(p, x, finish, saved, i / p.parts, i % p.parts); });
+        return 0;
+    }
+    if (p.whole_units()) {
+        parallel(p.units, p.elements, [&](int64_t unit) {
+            conclude(unit, merge(p.parts, [&](int64_t part) { return moments_of_part(p, x, unit, part); }));
+            for (int64_t part = p.parts - 1; part >= 0; part--) finish_part(p, x, finish, saved, unit, part);
+        });
+        return 0;
+    }
+    Scratch scratch(Scratch::room<Moments>(p.units * p.parts));
+    if (!scratch.ok()) return 1;
+    Moments* moments = scratch.take<Moments>(p.units * p.parts);
+    parallel(p.units * p.parts, p.elements, [&](int64_t i) { moments[i] = moments_of_part(p, x, i / p.parts, i % p.parts); });
+    for (int64_t unit = 0; unit < p.units; unit++) {
+        conclude(unit, merge(p.parts, [&](int64_t part) { return moments[unit * p.parts + part]; }));
+    }
+    parallel(
+        p.units * p.parts, p.elements, [&](int64_t i) { finish_part(p, x, finish, saved, i / p.parts, i % p.parts); }, true);
+    return 0;
+}
+
+struct RowSums {
+    double gradient, product;  // sums of dz and of dz · (x − mean)
+};
+
+// Sums of a part of a unit; of each of its rows where `each` is given.
+template <class T, Kind kind>
+static inline RowSums sums_of_part(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind> finish,
+                                   const Saved<compute<T>> saved, int64_t unit, int64_t part, RowSums* each) {
+    typedef compute<T> A;
+    const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
+    const uint8_t* keep = p.keep_of(unit);
+    const int64_t start = p.start_of_model(unit);
+    TwoSums<A> whole;
+    for (int64_t k = part * p.part_rows; k < p.part_end(part); k++) {
+        const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
+        const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
+        const auto add = [&](TwoSums<A>& sums) {
+            each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) {
+                const Pack<A> d = (load(x + at + i, lanes) - high) - low;
+                const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
+                sums.add_product(slot, dz, only(d, lanes));
+            });
+        };
+        if (each) {
+            TwoSums<A> own;
+            add(own);
+            own.flush();
+            each[row] = {own.first(), own.second()};
+        } else {
+            add(whole);
+        }
+    }
+    whole.flush();
+    return {whole.first(), whole.second()};
+}
+
+// dx = scale · dz − weight · (from_gradient + d · from_product), and the residual's gradient dz.
+template <class T, Kind kind>
+static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* NW_RESTRICT dx, const Finish<T, kind> finish,
+                                    const Saved<compute<T>> saved, int64_t unit, int64_t part, RowSums from) {
+    typedef compute<T> A;
+    const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
+    const Pack<A> constant = Pack<A>::of(static_cast<A>(from.gradient)), slope = Pack<A>::of(static_cast<A>(from.product));
+    const uint8_t* keep = p.keep_of(unit);
+    const int64_t start = p.start_of_model(unit);
+    for (int64_t k = p.part_end(part) - 1; k >= part * p.part_rows; k--) {
+        const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
+        const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
+        const float* weights = p.sample_weight ? p.sample_weight + k * p.length : nullptr;
+        each_pack(p.length, [&](int64_t i, auto lanes) {
+            const Pack<A> d = (load(x + at + i, lanes) - high) - low;
+            const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
+            if (finish.dresidual) store(finish.dresidual + at + i, dz, lanes);
+            if (!dx) return;
+            Pack<A> through = fma(d, slope, constant);
+            if (weights) through = through * to<A>(load(weights + i, lanes));
+            store(dx + at + i, fma(scale, dz, Pack<A>::zero() - through), lanes);
+        });
+    }
+}
+
+template <class T, Kind kind> static int32_t planes_backward(const nw_norm* call) {
+    typedef compute<T> A;
+    const Planes p(call);
+    const T* x = static_cast<const T*>(call->x);
+    T* dx = static_cast<T*>(call->dx);
+    const Finish<T, kind> finish(call);
+    const Saved<A> saved(call->saved, p.units, p.models * p.channels);
+    const bool through = call->batch_statistics;  // the statistics depend on x
+    const bool write = dx || call->dresidual;
+    const bool sum = (dx && through) || call->dweight || call->dbias;
+
+    double weights_in_all = static_cast<double>(p.rows * p.length);
+    if (p.sample_weight) {
+        weights_in_all = 0;
+        for (int64_t i = 0; i < p.samples * p.length; i++) weights_in_all += static_cast<double>(p.sample_weight[i]);
+    }
+    const int64_t all_rows = p.units * p.rows;
+    const int64_t kept = p.across ? p.units * p.parts : all_rows;
+    Scratch scratch(Scratch::room<RowSums>(kept) + Scratch::room<RowSums>(p.units));
+    if (!scratch.ok()) return 1;
+    RowSums* sums = scratch.take<RowSums>(kept);
+    RowSums* from = scratch.take<RowSums>(p.units);
+
+    const auto sum_part = [&](int64_t unit, int64_t part) {
+        if (!sum) return;
+        if (p.across) sums[unit * p.parts + part] = sums_of_part(p, x, finish, saved, unit, part, nullptr);
+        else sums_of_part(p, x, finish, saved, unit, part, sums);
+    };
+    // What flows back through a unit's statistics; for channels across samples also the gradients of weight and bias.
+    const auto conclude = [&](int64_t unit) -> RowSums {
+        if (!sum) return {0, 0};
+        double gradient = 0, product = 0;
+        const double rstd = static_cast<double>(saved.rstd[unit]);
+        if (p.across) {
+            for (int64_t part = 0; part < p.parts; part++) {
+                gradient += sums[unit * p.parts + part].gradient;
+                product += sums[unit * p.parts + part].product;
+            }
+            set_parameter(call->dbias, call->parameter_dtype, unit, gradient);
+            set_parameter(call->dweight, call->parameter_dtype, unit, product * rstd);
+            const double weight = static_cast<double>(saved.weight[unit]);
+            gradient *= weight;
+            product *= weight;
+        } else {
+            for (int64_t k = 0; k < p.rows; k++) {
+                const RowSums& row = sums[p.row(unit, k)];
+                const double weight = static_cast<double>(saved.weight[p.channel(unit, k)]);
+                gradient += weight * row.gradient;
+                product += weight * row.product;
+            }
+        }
+        if (!through || weights_in_all == 0) return {0, 0};
+        const double centred = call->centred ? gradient * rstd / weights_in_all : 0;
+        return {centred, product * rstd * rstd * rstd / weights_in_all};
+    };
+    if (p.whole_units()) {
+        parallel(p.units, p.elements, [&](int64_t unit) {
+            for (int64_t part = 0; part < p.parts; part++) sum_part(unit, part);
+            from[unit] = conclude(unit);
+            if (!write) return;
+            for (int64_t part = p.parts - 1; part >= 0; part--) gradient_of_part(p, x, dx, finish, saved, unit, part, from[unit]);
+        });
+    } else {
+        parallel(p.units * p.parts, p.elements, [&](int64_t i) { sum_part(i / p.parts, i % p.parts); });
+        for (int64_t unit = 0; unit < p.units; unit++) from[unit] = conclude(unit);
+        if (write) {
+            parallel(
+                p.units * p.parts, p.elements,
+                [&](int64_t i) { gradient_of_part(p, x, dx, finish, saved, i / p.parts, i % p.parts, from[i / p.parts]); }, true);
+        }
+    }
+    if (!p.across && (call->dweight || call->dbias)) {
+        for (int64_t c = 0; c < p.channels; c++) {
+            double gradient = 0, product = 0;
+            for (int64_t n = 0; n < p.samples; n++) {
+                const RowSums& row = sums[n * p.channels + c];
+                gradient += row.gradient;
+                product += row.product * static_cast<double>(saved.rstd[n * p.groups + c / p.rows]);
+            }
+            set_parameter(call->dbias, call->parameter_dtype, c, gradient);
+            set_parameter(call->dweight, call->parameter_dtype, c, product);
+        }
+    }
+    return 0;
+}
+
+}  // namespace NW_ISA
+}  // namespace nw

@@ -1,0 +1,215 @@
+// The portable binding: nanobind functions that take addresses as integers. It knows nothing of torch, so that one build serves
+// every version of it; `normwise.kernels.cpu` checks shapes, layouts and lifetimes before it calls.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+
+#include <cstdlib>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "abi.h"
+#include "dispatch.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace nb = nanobind;
+
+namespace {
+
+typedef uintptr_t Address;
+
+// Calls shorter than this keep the interpreter's lock: giving it away costs more than they take.
+constexpr int64_t LONG_CALL = 16384;
+
+const nw_table* kernels = nw_kernels(nullptr);
+
+template <class T> T* at(Address address) { return reinterpret_cast<T*>(address); }
+
+template <class Call> void run(int32_t (*kernel)(const Call*), const Call& call, int64_t elements) {
+    int32_t failed;
+    if (elements >= LONG_CALL) {
+        nb::gil_scoped_release release;
+        failed = kernel(&call);
+    } else {
+        failed = kernel(&call);
+    }
+    if (failed) throw std::bad_alloc();
+}
+
+nw_norm norm_of(int family, int dtype, int layout, int activation, int parameter_dtype, bool batch_statistics, bool centred, int64_t models,
+                int64_t samples, int64_t channels, int64_t positions, int64_t groups, double keep_scale, Address x, Address residual,
+                Address sample_weight, Address saved, Address gate, Address keep) {
+    nw_norm call = {};
+    call.family = family;
+    call.dtype = dtype;
+    call.layout = layout;
+    call.activation = activation;
+    call.parameter_dtype = parameter_dtype;
+    call.batch_statistics = batch_statistics;
+    call.centred = centred;
+    call.models = models;
+    call.samples = samples;
+    call.channels = channels;
+    call.positions = positions;
+    call.groups = groups;
+    call.keep_scale = keep_scale;
+    call.x = at<void>(x);
+    call.residual = at<void>(residual);
+    call.sample_weight = at<float>(sample_weight);
+    call.saved = at<void>(saved);
+    call.gate = at<uint16_t>(gate);
+    call.keep = at<uint8_t>(keep);
+    return call;
+}
+
+int64_t elements(const nw_norm& call) { return call.models * call.samples * call.channels * call.positions; }
+
+void norm_forward(int family, int dtype, int layout, int activation, int parameter_dtype, bool batch_statistics, bool centred, int64_t models,
+                  int64_t samples, int64_t channels, int64_t positions, int64_t groups, double keep_scale, Address x, Address residual,
+                  Address sample_weight, Address saved, Address gate, Address keep, double eps, double momentum, Address weight,
+                  Address bias, Address running_mean, Address running_var, Address batches, Address y) {
+    nw_norm call = norm_of(family, dtype, layout, activation, parameter_dtype, batch_statistics, centred, models, samples, channels,
+                           positions, groups, keep_scale, x, residual, sample_weight, saved, gate, keep);
+    call.eps = eps;
+    call.momentum = momentum;
+    call.weight = at<void>(weight);
+    call.bias = at<void>(bias);
+    call.running_mean = at<void>(running_mean);
+    call.running_var = at<void>(running_var);
+    call.batches = at<int64_t>(batches);
+    call.y = at<void>(y);
+    run(kernels->norm_forward, call, elements(call));
+}
+
+void norm_backward(int family, int dtype, int layout, int activation, int parameter_dtype, bool batch_statistics, bool centred, int64_t models,
+                   int64_t samples, int64_t channels, int64_t positions, int64_t groups, double keep_scale, Address x, Address residual,
+                   Address sample_weight, Address saved, Address gate, Address keep, Address dy, Address dx, Address dresidual,
+                   Address dweight, Address dbias) {
+    nw_norm call = norm_of(family, dtype, layout, activation, parameter_dtype, batch_statistics, centred, models, samples, channels,
+                           positions, groups, keep_scale, x, residual, sample_weight, saved, gate, keep);
+    call.dy = at<void>(dy);
+    call.dx = at<void>(dx);
+    call.dresidual = at<void>(dresidual);
+    call.dweight = at<void>(dweight);
+    call.dbias = at<void>(dbias);
+    run(kernels->norm_backward, call, elements(call));
+}
+
+void moments(int dtype, int layout, int64_t samples, int64_t channels, int64_t positions, Address x, Address sample_weight, Address count,
+             Address mean, Address squares) {
+    const nw_moments call = {dtype,         layout,           samples,           channels, positions, at<void>(x), at<float>(sample_weight),
+                             at<double>(count), at<double>(mean), at<double>(squares)};
+    run(kernels->moments, call, samples * channels * positions);
+}
+
+nw_dropout dropout_of(int dtype, int64_t models, int64_t elements, Address seeds, uint64_t offset, uint32_t threshold, double keep_scale) {
+    nw_dropout call = {};
+    call.dtype = dtype;
+    call.models = models;
+    call.elements = elements;
+    call.seeds = at<uint64_t>(seeds);
+    call.offset = offset;
+    call.threshold = threshold;
+    call.keep_scale = keep_scale;
+    return call;
+}
+
+void dropout(int dtype, int64_t models, int64_t elements, Address seeds, uint64_t offset, uint32_t threshold, double keep_scale, Address x,
+             Address y) {
+    nw_dropout call = dropout_of(dtype, models, elements, seeds, offset, threshold, keep_scale);
+    call.x = at<void>(x);
+    call.y = at<void>(y);
+    run(kernels->dropout, call, models * elements);
+}
+
+void keep(int64_t models, int64_t elements, Address seeds, uint64_t offset, uint32_t threshold, Address bits) {
+    nw_dropout call = dropout_of(NW_F32, models, elements, seeds, offset, threshold, 1);
+    call.keep = at<uint8_t>(bits);
+    run(kernels->keep, call, models * elements);
+}
+
+nb::tuple penalty_sums(int dtype, int64_t elements, Address x) {
+    double sums[2] = {0, 0};
+    nw_penalty call = {};
+    call.dtype = dtype;
+    call.elements = elements;
+    call.x = at<void>(x);
+    call.sums = sums;
+    run(kernels->penalty_sums, call, elements);
+    return nb::make_tuple(sums[0], sums[1]);
+}
+
+void penalty_gradient(int dtype, int64_t elements, Address x, Address y, double l1, double l2) {
+    nw_penalty call = {};
+    call.dtype = dtype;
+    call.elements = elements;
+    call.x = at<void>(x);
+    call.y = at<void>(y);
+    call.l1 = l1;
+    call.l2 = l2;
+    run(kernels->penalty_gradient, call, elements);
+}
+
+void proximal(int dtype, int64_t elements, Address y, double l1, double l2) {
+    nw_penalty call = {};
+    call.dtype = dtype;
+    call.elements = elements;
+    call.y = at<void>(y);
+    call.l1 = l1;
+    call.l2 = l2;
+    run(kernels->proximal, call, elements);
+}
+
+std::string isa() { return kernels->isa; }
+
+// Choose the kernels by name: for tests and measurements.
+void use_isa(const std::string& name) {
+    const nw_table* table = nw_kernels(name.c_str());
+    if (table == nullptr) throw std::invalid_argument("this machine or this build has no kernels for " + name);
+    kernels = table;
+}
+
+bool has_isa(const std::string& name) { return nw_kernels(name.c_str()) != nullptr; }
+
+// Where the table lies, for the native binding.
+Address table() { return reinterpret_cast<Address>(kernels); }
+
+// Threads of a kernel that is called now; 1 where the build has no OpenMP.
+int threads() {
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+}  // namespace
+
+NB_MODULE(_portable, m) {
+    m.doc() = "Kernels for the CPU behind integers; see normwise.kernels.cpu.";
+    m.def("norm_forward", &norm_forward);
+    m.def("norm_backward", &norm_backward);
+    m.def("moments", &moments);
+    m.def("dropout", &dropout);
+    m.def("keep", &keep);
+    m.def("penalty_sums", &penalty_sums);
+    m.def("penalty_gradient", &penalty_gradient);
+    m.def("proximal", &proximal);
+    m.def("isa", &isa);
+    m.def("use_isa", &use_isa);
+    m.def("has_isa", &has_isa);
+    m.def("table", &table);
+    m.def("threads", &threads);
+    m.attr("ABI_VERSION") = NW_ABI_VERSION;
+    m.attr("OPENMP") =
+#ifdef _OPENMP
+        true;
+#else
+        false;
+#endif
+    if (const char* name = std::getenv("NORMWISE_ISA")) use_isa(name);
+}
