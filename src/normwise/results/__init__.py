@@ -1,8 +1,20 @@
-"""Frozen, versioned records: all that passes between producers (compare) and consumers (report, users).
+"""Frozen, versioned records: all that passes between producers (compare, bench) and consumers (report, users).
 
 Nothing here computes, and nothing here imports torch: a record made on one machine is read on any other.
 """
 
+from normwise.results.benchmark import (
+    BENCHMARK_SCHEMA_VERSION,
+    BarResult,
+    Benchmark,
+    BenchmarkMachine,
+    CaseResult,
+    CopyBandwidth,
+    Mode,
+    Side,
+    SideResult,
+    Spread,
+)
 from normwise.results.codec import dumps, loads
 from normwise.results.comparison import (
     Claim,
@@ -34,11 +46,17 @@ from normwise.results.variant import (
 )
 
 __all__ = [
+    "BENCHMARK_SCHEMA_VERSION",
     "SCHEMA_VERSION",
     "ActivationPercentiles",
+    "BarResult",
+    "Benchmark",
+    "BenchmarkMachine",
+    "CaseResult",
     "Claim",
     "ClaimName",
     "Comparison",
+    "CopyBandwidth",
     "CostResult",
     "Curve",
     "DataSummary",
@@ -51,6 +69,7 @@ __all__ = [
     "Interval",
     "LayerSignals",
     "LearningRatePoint",
+    "Mode",
     "MoreSeeds",
     "PlanSummary",
     "PlannedSetting",
@@ -58,7 +77,10 @@ __all__ = [
     "ReferenceResult",
     "Reproduction",
     "Setting",
+    "Side",
+    "SideResult",
     "Snippet",
+    "Spread",
     "Strength",
     "TrialOutcome",
     "TrialRecord",

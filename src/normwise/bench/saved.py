@@ -1,0 +1,36 @@
+"""The memory that a forward pass keeps for its backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+
+def saved_bytes(forward: Callable[[], Tensor], excluded: Iterable[Tensor]) -> int:
+    """Return the bytes of all storages that autograd saves, each once.
+
+    Args:
+        forward: one forward pass.
+        excluded: tensors that are there anyway (parameters, buffers), whose storages do not count.
+
+    >>> import torch
+    >>> x = torch.ones(8, requires_grad=True)
+    >>> saved_bytes(lambda: x.exp().sin(), [])  # exp keeps its result, which is what sin keeps too
+    32
+    """
+    there = {tensor.untyped_storage().data_ptr() for tensor in excluded}
+    found: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in there:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = forward()
+    # The graph holds what was saved until here, so that no address is used twice.
+    del output
+    return sum(found.values())
