@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from normwise._exports import attach
 
 if TYPE_CHECKING:
+    from normwise.allocator import tune_allocator as tune_allocator
     from normwise.compare.api import compare as compare
     from normwise.data import load as load
     from normwise.initialize import initialize_ as initialize_
@@ -38,6 +39,7 @@ attach(
         "initialize_": "normwise.initialize",
         "load": "normwise.data",
         "report": "normwise.report",
+        "tune_allocator": "normwise.allocator",
     },
     fallback="normwise.layers",
 )
