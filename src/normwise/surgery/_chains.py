@@ -176,7 +176,7 @@ def _why_apart(users: list[fx.Node]) -> str:
 
 def _only_holds(module: nn.Module) -> bool:
     """Whether this is a list or a dictionary of modules, which is not called."""
-    return type(module).forward is nn.Module.forward
+    return type(module).forward is nn.Module.forward and "forward" not in vars(module)
 
 
 def _calls(graph: fx.Graph) -> list[fx.Node]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from normwise.errors import ArgumentError, explain
+from normwise.surgery._held import closed_over
 from normwise.surgery._twins import HOOKS
 
 
@@ -20,8 +21,11 @@ def copied(model: nn.Module, who: str) -> nn.Module:
     Raises:
         ArgumentError: (a ValueError) the model cannot be copied so.
     """
+    must, hint = "the model must be one that `copy.deepcopy` copies whole", "use inplace=True"
+    function = closed_over(dict(model.named_modules()))
+    if function is not None:
+        raise ArgumentError(explain(who, must, function, hint))
     memo: dict[int, Any] = {id(tensor): tensor for tensor in _tensors(model)} | _foreign_hooks(model)
-    must, hint = "the model must be one that `copy.deepcopy` takes", "use inplace=True"
     try:
         new: nn.Module = copy.deepcopy(model, memo)
     except Exception as error:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections import deque
-from collections.abc import Iterable
-from types import FunctionType, MethodType
 from typing import Any
 
-import torch
 from torch import nn
 
 from normwise.errors import ArgumentError, explain
-from normwise.surgery._twins import HOOKS, obstacle
+from normwise.surgery._held import held
+from normwise.surgery._twins import obstacle
 
-_MACHINERY = vars(nn.Module()).keys() - HOOKS
 _CLOSED = {
     "torch.ao.": "it is part of a quantized module",
     "torch.jit.": "it is part of a scripted module",
@@ -67,7 +62,7 @@ class Survey:
             for package, reason in _CLOSED.items():
                 if type(module).__module__.startswith(package):
                     self._closed.update((id(inner), reason) for inner in module.modules())
-        self._held = _held(self.modules)
+        self._held = held(self.modules)
 
     def obstacle(self, module: nn.Module) -> str | None:
         """Why another module must not take this one's place; None where it may."""
@@ -100,53 +95,3 @@ class Survey:
                     # Not setattr: a class may have one of its own. The key keeps its position.
                     module._modules[name] = new[id(child)]
         return self.model
-
-
-def _held(modules: dict[str, nn.Module]) -> dict[int, str]:
-    """Modules that are held by more than their places, by id, with the reason to leave them alone.
-
-    Whoever calls a module out of a list, or reads it in a closure, would go on with the old one.
-    """
-    found: dict[int, str] = {}
-    for owner, module in modules.items():
-        for name, value in vars(module).items():
-            if name in _MACHINERY:
-                continue
-            of = f"`{owner}`" if owner else "the model"
-            what = f"a hook of {of}" if name in HOOKS else f"`{name}` of {of}"
-            for inner in _modules_in(value):
-                found.setdefault(id(inner), f"{what} holds it, too")
-    return found
-
-
-def _modules_in(value: Any) -> Iterable[nn.Module]:
-    seen: set[int] = set()
-    waiting = deque([value])
-    while waiting:
-        item = waiting.popleft()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, nn.Module):
-            yield item
-        elif isinstance(item, dict):
-            waiting.extend((*item.keys(), *item.values()))
-        elif isinstance(item, list | tuple | set | frozenset | deque) and not isinstance(item, torch.Size):
-            waiting.extend(item)
-        elif isinstance(item, MethodType):
-            waiting.append(item.__self__)
-        elif isinstance(item, functools.partial):
-            waiting.extend((item.func, *item.args, *item.keywords.values()))
-        elif isinstance(item, FunctionType):
-            waiting.extend(item.__defaults__ or ())
-            waiting.extend(_contents(item))
-
-
-def _contents(function: FunctionType) -> list[Any]:
-    found = []
-    for cell in function.__closure__ or ():
-        try:
-            found.append(cell.cell_contents)
-        except ValueError:  # a variable that was not bound yet
-            continue
-    return found
