@@ -7,7 +7,9 @@ from typing import cast
 
 import typer
 
+from normwise.cli.build_native import build_native
 from normwise.cli.compare import compare
+from normwise.cli.doctor import doctor
 from normwise.cli.list import list_names
 from normwise.cli.report import report
 from normwise.errors import NormwiseError
@@ -22,6 +24,8 @@ app = typer.Typer(
 app.command()(compare)
 app.command()(report)
 app.command("list")(list_names)
+app.command()(doctor)
+app.command("build-native")(build_native)
 
 
 @app.callback(invoke_without_command=True)
