@@ -15,6 +15,7 @@ namespace NW_ISA {
 
 // 2^n for whole n, held in floats, in -126 … 127.
 NW_INLINE Floats power_of_two(Floats n) {
+    NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
 #if defined(__AVX512F__)
         n.v[i] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v[i]), _mm512_set1_epi32(127)), 23));
@@ -25,6 +26,7 @@ NW_INLINE Floats power_of_two(Floats n) {
 #else
         float lanes[Floats::WIDTH];
         memcpy(lanes, &n.v[i], sizeof lanes);
+        NW_UNROLL
         for (int j = 0; j < Floats::WIDTH; j++) lanes[j] = as_float(static_cast<uint32_t>(static_cast<int32_t>(lanes[j]) + 127) << 23);
         memcpy(&n.v[i], lanes, sizeof lanes);
 #endif
@@ -53,6 +55,7 @@ NW_INLINE Floats exponential(Floats x) {
 NW_INLINE Doubles exponential(Doubles x) {
     double lanes[LANES];
     x.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) lanes[i] = std::exp(lanes[i]);
     return Doubles::load(lanes);
 }
@@ -75,6 +78,7 @@ NW_INLINE Floats tangent(Floats x) {
 NW_INLINE Doubles tangent(Doubles x) {
     double lanes[LANES];
     x.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) lanes[i] = std::tanh(lanes[i]);
     return Doubles::load(lanes);
 }
@@ -94,6 +98,7 @@ struct NormalDoubles { Doubles cumulative, density; };
 NW_INLINE NormalDoubles normal(Doubles x) {
     double lanes[LANES], cumulative[LANES];
     x.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) cumulative[i] = 0.5 * std::erfc(-lanes[i] * 0.70710678118654752440);
     const Doubles density = exponential(Doubles::of(-0.5) * x * x) * Doubles::of(0.39894228040143267794);
     return {Doubles::load(cumulative), density};

@@ -100,12 +100,15 @@ static inline double moments_of_columns(const Columns& p, const T* NW_RESTRICT x
         for (int64_t row = from; row < from + first_rows; row++) sum = sum + load(x + row * p.channels + c, lanes);
         store(about + c, sum * Pack<A>::of(static_cast<A>(1.0 / static_cast<double>(first_rows))), lanes);
     });
+    const int64_t ahead = Columns::BLOCK_ROWS * p.channels;  // the block that comes next, one line in each of its rows
     if (w == nullptr) {
         add_columns<A>(p, from, to, mean, squares, [&](int64_t c, auto lanes, int64_t row, int64_t end, Pack<A>* a, Pack<A>* b) {
             const Pack<A> shift = load(about + c, lanes);
             const T* at = x + row * p.channels + c;
             int64_t left = end - row;
             for (; left >= 2; left -= 2, at += 2 * p.channels) {
+                prefetch(at + ahead);
+                prefetch(at + ahead + p.channels);
                 const Pack<A> d0 = load(at, lanes) - shift, d1 = load(at + p.channels, lanes) - shift;
                 a[0] = a[0] + d0;
                 a[1] = a[1] + d1;
@@ -294,18 +297,26 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
             const int64_t problem = i / p.parts, part = i % p.parts;
             const int64_t begin = problem * p.rows, start = p.start_of_model(problem), m = problem * p.channels;
             const uint8_t* keep = p.keep_of(problem);
+            const int64_t ahead = Columns::BLOCK_ROWS * p.channels;
             add_columns<A>(p, begin + part * p.part_rows, begin + p.part_end(part), gradient + i * p.channels, product + i * p.channels,
                            [&](int64_t c, auto lanes, int64_t row, int64_t end, Pack<A>* a, Pack<A>* b) {
                                const Pack<A> high = load(map.high + m + c, lanes), low = load(map.low + m + c, lanes);
                                const Pack<A> scale = load(map.scale + m + c, lanes), shift = load(map.shift + m + c, lanes);
-                               for (int64_t r = row; r < end; r++) {
+                               const auto add = [&](int64_t r, Pack<A>* sum, Pack<A>* products) {
                                    const int64_t at = r * p.channels + c;
+                                   prefetch(x + at + ahead);
+                                   prefetch(finish.dy + at + ahead);
                                    const Pack<A> d = (load(x + at, lanes) - high) - low;
                                    const Pack<A> dz =
                                        finish.backward(fma(d, scale, shift), at, at - start, r * p.words + c / LANES, keep, lanes);
-                                   a[r & 1] = a[r & 1] + dz;
-                                   b[r & 1] = fma(dz, only(d, lanes), b[r & 1]);
+                                   *sum = *sum + dz;
+                                   *products = fma(dz, only(d, lanes), *products);
+                               };
+                               for (; row + 2 <= end; row += 2) {
+                                   add(row, &a[0], &b[0]);
+                                   add(row + 1, &a[1], &b[1]);
                                }
+                               if (row < end) add(row, &a[0], &b[0]);
                            });
         });
         double weights_in_all = static_cast<double>(p.rows * p.width);

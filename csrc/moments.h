@@ -20,6 +20,7 @@ NW_INLINE Doubles to_double(Floats a) {
     return {{_mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))}};
 #elif defined(__AVX2__)
     Doubles d;
+    NW_UNROLL
     for (int i = 0; i < 2; i++) {
         d.v[2 * i] = _mm256_cvtps_pd(_mm256_castps256_ps128(a.v[i]));
         d.v[2 * i + 1] = _mm256_cvtps_pd(_mm256_extractf128_ps(a.v[i], 1));
@@ -27,6 +28,7 @@ NW_INLINE Doubles to_double(Floats a) {
     return d;
 #elif defined(NW_X86)
     Doubles d;
+    NW_UNROLL
     for (int i = 0; i < 4; i++) {
         d.v[2 * i] = _mm_cvtps_pd(a.v[i]);
         d.v[2 * i + 1] = _mm_cvtps_pd(_mm_movehl_ps(a.v[i], a.v[i]));
@@ -36,8 +38,29 @@ NW_INLINE Doubles to_double(Floats a) {
     float lanes[LANES];
     double wide[LANES];
     a.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) wide[i] = lanes[i];
     return Doubles::load(wide);
+#endif
+}
+
+// The sum of all lanes: halves are added to each other, so that its order is the same on every machine.
+NW_INLINE double sum(Doubles a) {
+#if defined(__AVX512F__)
+    const __m512d eight = a.v[0] + a.v[1];
+    const __m256d four = _mm512_castpd512_pd256(eight) + _mm512_extractf64x4_pd(eight, 1);
+    const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+    return two[0] + two[1];
+#elif defined(__AVX2__)
+    const __m256d four = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
+    const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+    return two[0] + two[1];
+#else
+    double lanes[LANES];
+    a.store(lanes);
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) lanes[i] += lanes[i + n];
+    return lanes[0];
 #endif
 }
 
@@ -72,20 +95,19 @@ public:
         if (++steps_ == MOST) flush();
     }
     NW_INLINE void flush() {
-        for (int i = 0; i < SLOTS; i++) {
-            first_ = first_ + to_double(a_[i]);
-            second_ = second_ + to_double(b_[i]);
-        }
+        first_ = first_ + to_double((a_[0] + a_[1]) + (a_[2] + a_[3]));
+        second_ = second_ + to_double((b_[0] + b_[1]) + (b_[2] + b_[3]));
         clear();
     }
-    NW_INLINE double first() const { return first_.sum(); }
-    NW_INLINE double second() const { return second_.sum(); }
+    NW_INLINE double first() const { return sum(first_); }
+    NW_INLINE double second() const { return sum(second_); }
 
     static constexpr int SLOTS = 4;
 
 private:
     static constexpr int MOST = 32;
     NW_INLINE void clear() {
+        NW_UNROLL
         for (int i = 0; i < SLOTS; i++) a_[i] = b_[i] = Pack<A>::zero();
         steps_ = 0;
     }
@@ -122,26 +144,32 @@ template <class T> NW_INLINE compute<T> shift_of(const T* row, int64_t n) {
     return static_cast<compute<T>>(total / count);
 }
 
+// The machine looks ahead within a row only; the rows of a channel lie far apart. So many rows ahead a kernel fetches by itself.
+NW_INLINE int64_t rows_ahead(int64_t length) { return 1 + 2048 / length; }
+
 // Whether sums about a shift are exact enough: the mean within two standard deviations of it (false for NaN).
 NW_INLINE bool trusted(double count, double first, double second) {
     const double mean = first / count, variance = second / count - mean * mean;
     return mean * mean <= 4 * variance;
 }
 
-// Moments of several rows of `length` values: row(k) for from … to; weights(k), null for 1, of a row's values.
+// Moments of several rows of `length` values: row(k) for from … to of `rows`; weights(k), null for 1, of a row's values.
 template <class T, class Row, class Weights>
-static inline Moments moments_of_rows(int64_t from, int64_t to, int64_t length, Row row, Weights weights) {
+static inline Moments moments_of_rows(int64_t from, int64_t to, int64_t rows, int64_t length, Row row, Weights weights) {
     typedef compute<T> A;
     if (from >= to || length == 0) return {0, 0, 0};
     const A shift = shift_of(row(from), length);
     const Pack<A> about = Pack<A>::of(shift);
     TwoSums<A> sums;
     double count = 0;
+    const int64_t ahead = rows_ahead(length);
     for (int64_t k = from; k < to; k++) {
         const T* x = row(k);
         const float* w = weights(k);
         if (w == nullptr) {
+            const T* next = k + ahead < rows ? row(k + ahead) : x;
             each_slot(sums, length, [&](int64_t i, int slot, auto lanes) {
+                prefetch(next + i);
                 sums.add_square(slot, only(load(x + i, lanes) - about, lanes));
             });
             count += static_cast<double>(length);

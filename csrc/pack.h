@@ -15,9 +15,16 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define NW_INLINE inline __attribute__((always_inline))
 #define NW_RESTRICT __restrict__
+// Unrolled before anything else, so that a pack's vectors live in registers.
+#if defined(__clang__)
+#define NW_UNROLL _Pragma("unroll")
+#else
+#define NW_UNROLL _Pragma("GCC unroll 16")
+#endif
 #else
 #define NW_INLINE __forceinline
 #define NW_RESTRICT __restrict
+#define NW_UNROLL
 #endif
 
 // A name space for each instruction set: equal names would be merged by the linker.
@@ -59,11 +66,13 @@ template <class A> struct Pack {
 
     NW_INLINE static Pack of(A value) {
         Pack p;
+        NW_UNROLL
         for (int i = 0; i < COUNT; i++) p.v[i] = V{} + value;
         return p;
     }
     NW_INLINE static Pack zero() {
         Pack p;
+        NW_UNROLL
         for (int i = 0; i < COUNT; i++) p.v[i] = V{};
         return p;
     }
@@ -74,17 +83,14 @@ template <class A> struct Pack {
     }
     NW_INLINE static Pack load(const A* from) {
         Pack p;
-        memcpy(&p, from, sizeof p);
+        // Vector by vector: a copy of the whole goes through memory.
+        NW_UNROLL
+        for (int i = 0; i < COUNT; i++) memcpy(&p.v[i], from + i * WIDTH, sizeof(V));
         return p;
     }
-    NW_INLINE void store(A* to) const { memcpy(to, this, sizeof *this); }
-    // Lanes in order, in double: the only sum across lanes.
-    NW_INLINE double sum() const {
-        A lanes[LANES];
-        store(lanes);
-        double total = 0;
-        for (int i = 0; i < LANES; i++) total += static_cast<double>(lanes[i]);
-        return total;
+    NW_INLINE void store(A* to) const {
+        NW_UNROLL
+        for (int i = 0; i < COUNT; i++) memcpy(to + i * WIDTH, &v[i], sizeof(V));
     }
 };
 
@@ -93,6 +99,7 @@ typedef Pack<double> Doubles;
 
 #define NW_OPERATOR(op)                                                     \
     template <class A> NW_INLINE Pack<A> operator op(Pack<A> a, Pack<A> b) { \
+        NW_UNROLL \
         for (int i = 0; i < Pack<A>::COUNT; i++) a.v[i] = a.v[i] op b.v[i];  \
         return a;                                                            \
     }
@@ -104,6 +111,7 @@ NW_OPERATOR(/)
 
 // a · b + c, rounded once where the machine can.
 NW_INLINE Floats fma(Floats a, Floats b, Floats c) {
+    NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
 #if defined(__AVX512F__)
         a.v[i] = _mm512_fmadd_ps(a.v[i], b.v[i], c.v[i]);
@@ -116,6 +124,7 @@ NW_INLINE Floats fma(Floats a, Floats b, Floats c) {
     return a;
 }
 NW_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) {
+    NW_UNROLL
     for (int i = 0; i < Doubles::COUNT; i++) {
 #if defined(__AVX512F__)
         a.v[i] = _mm512_fmadd_pd(a.v[i], b.v[i], c.v[i]);
@@ -130,15 +139,18 @@ NW_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) {
 
 // Lane by lane: a where it is not below b (a NaN in a stays), b elsewhere.
 template <class A> NW_INLINE Pack<A> at_least(Pack<A> a, Pack<A> b) {
+    NW_UNROLL
     for (int i = 0; i < Pack<A>::COUNT; i++) a.v[i] = a.v[i] < b.v[i] ? b.v[i] : a.v[i];
     return a;
 }
 template <class A> NW_INLINE Pack<A> at_most(Pack<A> a, Pack<A> b) {
+    NW_UNROLL
     for (int i = 0; i < Pack<A>::COUNT; i++) a.v[i] = a.v[i] > b.v[i] ? b.v[i] : a.v[i];
     return a;
 }
 // Lane by lane: c < 0 ? a : b.
 template <class A> NW_INLINE Pack<A> where_negative(Pack<A> c, Pack<A> a, Pack<A> b) {
+    NW_UNROLL
     for (int i = 0; i < Pack<A>::COUNT; i++) a.v[i] = c.v[i] < 0 ? a.v[i] : b.v[i];
     return a;
 }
@@ -148,6 +160,7 @@ template <class A> NW_INLINE Pack<A> where_negative(Pack<A> c, Pack<A> a, Pack<A
 // A bit for each lane that is not at most zero; a NaN counts, as in torch's threshold.
 NW_INLINE uint32_t above_zero(Floats a) {
     uint32_t bits = 0;
+    NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
 #if defined(__AVX512F__)
         bits |= static_cast<uint32_t>(_mm512_cmp_ps_mask(a.v[i], _mm512_setzero_ps(), _CMP_NLE_UQ)) << (16 * i);
@@ -158,6 +171,7 @@ NW_INLINE uint32_t above_zero(Floats a) {
 #else
         float lanes[Floats::WIDTH];
         memcpy(lanes, &a.v[i], sizeof lanes);
+        NW_UNROLL
         for (int j = 0; j < Floats::WIDTH; j++) bits |= static_cast<uint32_t>(!(lanes[j] <= 0)) << (Floats::WIDTH * i + j);
 #endif
     }
@@ -167,12 +181,14 @@ NW_INLINE uint32_t above_zero(Doubles a) {
     double lanes[LANES];
     a.store(lanes);
     uint32_t bits = 0;
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) bits |= static_cast<uint32_t>(!(lanes[i] <= 0)) << i;
     return bits;
 }
 
 // a where the lane's bit is set, 0 elsewhere.
 NW_INLINE Floats where_set(uint32_t bits, Floats a) {
+    NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
 #if defined(__AVX512F__)
         a.v[i] = _mm512_maskz_mov_ps(static_cast<__mmask16>(bits >> (16 * i)), a.v[i]);
@@ -187,6 +203,7 @@ NW_INLINE Floats where_set(uint32_t bits, Floats a) {
 #else
         float lanes[Floats::WIDTH];
         memcpy(lanes, &a.v[i], sizeof lanes);
+        NW_UNROLL
         for (int j = 0; j < Floats::WIDTH; j++) lanes[j] = (bits >> (Floats::WIDTH * i + j)) & 1 ? lanes[j] : 0;
         memcpy(&a.v[i], lanes, sizeof lanes);
 #endif
@@ -196,6 +213,7 @@ NW_INLINE Floats where_set(uint32_t bits, Floats a) {
 NW_INLINE Doubles where_set(uint32_t bits, Doubles a) {
     double lanes[LANES];
     a.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) lanes[i] = (bits >> i) & 1 ? lanes[i] : 0;
     return Doubles::load(lanes);
 }
@@ -255,6 +273,7 @@ NW_INLINE Floats load(const bf16* from) {
     return {{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16))}};
 #elif defined(__AVX2__)
     Floats a;
+    NW_UNROLL
     for (int i = 0; i < 2; i++) {
         const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i));
         a.v[i] = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
@@ -262,6 +281,7 @@ NW_INLINE Floats load(const bf16* from) {
     return a;
 #else
     float lanes[LANES];
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) lanes[i] = widen(from[i]);
     return Floats::load(lanes);
 #endif
@@ -276,6 +296,7 @@ NW_INLINE void store(bf16* to, Floats a) {
     const __m512i high = _mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(high));
 #elif defined(__AVX2__)
+    NW_UNROLL
     for (int i = 0; i < 2; i++) {
         const __m256i bits = _mm256_castps_si256(a.v[i]);
         const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -289,6 +310,7 @@ NW_INLINE void store(bf16* to, Floats a) {
 #else
     float lanes[LANES];
     a.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) to[i] = narrow<bf16>(lanes[i]);
 #endif
 }
@@ -298,10 +320,12 @@ NW_INLINE Floats load(const f16* from) {
     return {{_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))}};
 #elif defined(__F16C__)
     Floats a;
+    NW_UNROLL
     for (int i = 0; i < 2; i++) a.v[i] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i)));
     return a;
 #else
     float lanes[LANES];
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) lanes[i] = widen(from[i]);
     return Floats::load(lanes);
 #endif
@@ -310,11 +334,13 @@ NW_INLINE void store(f16* to, Floats a) {
 #if defined(__AVX512F__)
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(a.v[0], _MM_FROUND_TO_NEAREST_INT));
 #elif defined(__F16C__)
+    NW_UNROLL
     for (int i = 0; i < 2; i++)
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8 * i), _mm256_cvtps_ph(a.v[i], _MM_FROUND_TO_NEAREST_INT));
 #else
     float lanes[LANES];
     a.store(lanes);
+    NW_UNROLL
     for (int i = 0; i < LANES; i++) to[i] = narrow<f16>(lanes[i]);
 #endif
 }
@@ -350,6 +376,22 @@ template <class T> NW_INLINE void store(T* to, Pack<compute<T>> a, Part part) {
 // Zero in the lanes that a step does not handle.
 template <class A> NW_INLINE Pack<A> only(Pack<A> a, Full) { return a; }
 template <class A> NW_INLINE Pack<A> only(Pack<A> a, Part part) { return where_set(part.mask(), a); }
+
+// Bring a line closer that is read, or written, soon.
+NW_INLINE void prefetch(const void* address) {
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(address, 0, 2);
+#else
+    (void)address;
+#endif
+}
+NW_INLINE void prefetch_to_write(const void* address) {
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(address, 1, 2);
+#else
+    (void)address;
+#endif
+}
 
 // step(i, lanes) over 0 … n in packs.
 template <class F> NW_INLINE void each_pack(int64_t n, F step) {

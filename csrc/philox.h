@@ -72,6 +72,7 @@ NW_INLINE Wide ramp(int64_t from) { return static_cast<uint64_t>(from); }
 NW_INLINE uint32_t compare(Wide even, Wide odd, uint32_t threshold) {
     const uint32_t words[2] = {static_cast<uint32_t>(even), static_cast<uint32_t>(odd)};
     uint32_t bits = 0;
+    NW_UNROLL
     for (int i = 0; i < 4; i++) {
         const uint32_t value = (words[i / 2] >> (16 * (i % 2))) & 0xffff;
         bits |= static_cast<uint32_t>(value >= threshold) << i;
@@ -92,7 +93,9 @@ NW_INLINE void keep_block(uint64_t seed, uint64_t offset, uint64_t block, uint32
     const uint64_t counter = 16 * block;
     words[0] = words[1] = words[2] = words[3] = 0;
     Lanes lanes[GROUPS][2];
+    NW_UNROLL
     for (int g = 0; g < GROUPS; g++) {
+        NW_UNROLL
         for (int odd = 0; odd < 2; odd++) {
             // 16 counters never cross 2^32, so that the low word's ramp carries nothing into the high one.
             lanes[g][odd] = {ramp(static_cast<int64_t>((counter & 0xffffffff) + static_cast<uint64_t>(2 * HALF * g + odd))),
@@ -101,9 +104,12 @@ NW_INLINE void keep_block(uint64_t seed, uint64_t offset, uint64_t block, uint32
     }
     uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
     const Wide m0 = wide(0xD2511F53u), m1 = wide(0xCD9E8D57u);
+    NW_UNROLL
     for (int round = 0; round < 10; round++) {
         const Wide key0 = wide(k0), key1 = wide(k1);
+        NW_UNROLL
         for (int g = 0; g < GROUPS; g++) {
+            NW_UNROLL
             for (int odd = 0; odd < 2; odd++) {
                 Lanes& s = lanes[g][odd];
                 const Wide p0 = multiply(s.c0, m0), p1 = multiply(s.c2, m1);
@@ -113,6 +119,7 @@ NW_INLINE void keep_block(uint64_t seed, uint64_t offset, uint64_t block, uint32
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
+    NW_UNROLL
     for (int g = 0; g < GROUPS; g++) {
         const Lanes &even = lanes[g][0], &odd = lanes[g][1];
         constexpr int BITS = 4 * HALF;

@@ -53,7 +53,7 @@ struct Planes {
 
 template <class T> static inline Moments moments_of_part(const Planes& p, const T* x, int64_t unit, int64_t part) {
     return moments_of_rows<T>(
-        part * p.part_rows, p.part_end(part), p.length, [&](int64_t k) { return x + p.row(unit, k) * p.length; },
+        part * p.part_rows, p.part_end(part), p.rows, p.length, [&](int64_t k) { return x + p.row(unit, k) * p.length; },
         [&](int64_t k) { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
 }
 
@@ -63,11 +63,13 @@ static inline void finish_part(const Planes& p, const T* NW_RESTRICT x, const Fi
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const uint8_t* keep = p.keep_of(unit);
-    const int64_t start = p.start_of_model(unit);
-    for (int64_t k = part * p.part_rows; k < p.part_end(part); k++) {
+    const int64_t start = p.start_of_model(unit), end = p.part_end(part), ahead = rows_ahead(p.length);
+    for (int64_t k = part * p.part_rows; k < end; k++) {
         const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
+        const int64_t next = (k + ahead < p.rows ? p.row(unit, k + ahead) : row) * p.length;
         each_pack(p.length, [&](int64_t i, auto lanes) {
+            prefetch_to_write(finish.y + next + i);
             const Pack<A> d = (load(x + at + i, lanes) - high) - low;
             finish.forward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
         });
@@ -129,13 +131,16 @@ static inline RowSums sums_of_part(const Planes& p, const T* NW_RESTRICT x, cons
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const uint8_t* keep = p.keep_of(unit);
-    const int64_t start = p.start_of_model(unit);
+    const int64_t start = p.start_of_model(unit), ahead = rows_ahead(p.length);
     TwoSums<A> whole;
     for (int64_t k = part * p.part_rows; k < p.part_end(part); k++) {
         const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
+        const int64_t next = (k + ahead < p.rows ? p.row(unit, k + ahead) : row) * p.length;
         const auto add = [&](TwoSums<A>& sums) {
             each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) {
+                prefetch(x + next + i);
+                prefetch(finish.dy + next + i);
                 const Pack<A> d = (load(x + at + i, lanes) - high) - low;
                 const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
                 sums.add_product(slot, dz, only(d, lanes));
@@ -162,12 +167,14 @@ static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* 
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const Pack<A> constant = Pack<A>::of(static_cast<A>(from.gradient)), slope = Pack<A>::of(static_cast<A>(from.product));
     const uint8_t* keep = p.keep_of(unit);
-    const int64_t start = p.start_of_model(unit);
+    const int64_t start = p.start_of_model(unit), ahead = rows_ahead(p.length);
     for (int64_t k = p.part_end(part) - 1; k >= part * p.part_rows; k--) {
         const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
         const float* weights = p.sample_weight ? p.sample_weight + k * p.length : nullptr;
+        const int64_t next = (k >= ahead ? p.row(unit, k - ahead) : row) * p.length;
         each_pack(p.length, [&](int64_t i, auto lanes) {
+            if (dx) prefetch_to_write(dx + next + i);
             const Pack<A> d = (load(x + at + i, lanes) - high) - low;
             const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
             if (finish.dresidual) store(finish.dresidual + at + i, dz, lanes);

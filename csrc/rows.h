@@ -56,7 +56,7 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
     parallel(p.parts, p.elements, [&](int64_t part) {
         for (int64_t row = part * p.part_rows; row < p.part_end(part); row++) {
             const int64_t at = row * p.length;
-            const Moments m = centred ? moments_of_rows<T>(0, 1, p.length, [&](int64_t) { return x + at; },
+            const Moments m = centred ? moments_of_rows<T>(0, 1, 1, p.length, [&](int64_t) { return x + at; },
                                                            [](int64_t) -> const float* { return nullptr; })
                                       : square_of_row(x + at, p.length);
             double mean, variance;

@@ -1,7 +1,7 @@
 // Statistics over the channels of each position, with channels first: Layer and RMS normalization of images without moving them.
 //
-// A tile is a run of neighbouring positions of one sample, all channels; it stays in the cache between the passes. Sums go channel by
-// channel in float, and every few channels into double. A part is a fixed number of tiles, so that the gradients of weight and
+// A tile is a run of neighbouring positions of one sample, all channels; it stays in the cache between the passes. Sums of a few
+// channels are taken in float and added up in double. A part is a fixed number of tiles, so that the gradients of weight and
 // bias do not depend on the threads.
 #pragma once
 
@@ -34,18 +34,12 @@ struct Strided {
     NW_INLINE int64_t tiles_of_sample() const { return (length + tile - 1) / tile; }
 };
 
-template <class A> struct TileSums {
+struct TileSums {
     double first[Strided::TILE], second[Strided::TILE];
-    A part_first[Strided::TILE], part_second[Strided::TILE];
-    void clear() {
-        memset(this, 0, sizeof *this);
-    }
-    void flush(int64_t n) {
-        for (int64_t i = 0; i < n; i++) {
-            first[i] += static_cast<double>(part_first[i]);
-            second[i] += static_cast<double>(part_second[i]);
-            part_first[i] = part_second[i] = 0;
-        }
+    void clear() { memset(this, 0, sizeof *this); }
+    template <class A, class L> NW_INLINE void add(int64_t i, Pack<A> a, Pack<A> b, L lanes) {
+        store(first + i, load(first + i, lanes) + to_double(a), lanes);
+        store(second + i, load(second + i, lanes) + to_double(b), lanes);
     }
 };
 
@@ -62,7 +56,7 @@ template <class T>
 static inline void statistics_of_tile(const Strided& p, const T* NW_RESTRICT x, int64_t n, bool centred, double eps,
                                       const Saved<compute<T>>& saved, int64_t statistic) {
     typedef compute<T> A;
-    TileSums<A> sums;
+    TileSums sums;
     A about[Strided::TILE];
     sums.clear();
     const int64_t first_channels = p.channels < 4 ? p.channels : 4;
@@ -74,13 +68,20 @@ static inline void statistics_of_tile(const Strided& p, const T* NW_RESTRICT x, 
             store(about + i, sum * Pack<A>::of(static_cast<A>(1.0 / static_cast<double>(first_channels))), lanes);
         });
     }
-    for (int64_t c = 0; c < p.channels; c++) {
+    // FLUSH channels at once: their sums stay in registers.
+    for (int64_t c = 0; c < p.channels; c += Strided::FLUSH) {
+        const int64_t end = c + Strided::FLUSH < p.channels ? c + Strided::FLUSH : p.channels;
         each_pack(n, [&](int64_t i, auto lanes) {
-            const Pack<A> d = load(x + c * p.length + i, lanes) - load(about + i, lanes);
-            store(sums.part_first + i, load(sums.part_first + i, lanes) + d, lanes);
-            store(sums.part_second + i, fma(d, d, load(sums.part_second + i, lanes)), lanes);
+            const Pack<A> shift = load(about + i, lanes);
+            Pack<A> first = Pack<A>::zero(), second = first;
+            for (int64_t k = c; k < end; k++) {
+                prefetch(x + (k + Strided::FLUSH) * p.length + i);
+                const Pack<A> d = load(x + k * p.length + i, lanes) - shift;
+                first = first + d;
+                second = fma(d, d, second);
+            }
+            sums.add(i, first, second, lanes);
         });
-        if (c % Strided::FLUSH == Strided::FLUSH - 1 || c + 1 == p.channels) sums.flush(n);
     }
     const double count = static_cast<double>(p.channels);
     for (int64_t i = 0; i < n; i++) {
@@ -138,6 +139,7 @@ template <class T, Kind kind> static int32_t strided_forward(const nw_norm* call
 
 template <class T, Kind kind> static int32_t strided_backward(const nw_norm* call) {
     typedef compute<T> A;
+    constexpr int64_t AT_ONCE = 4;
     const Strided p(call);
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);
     T* dx = static_cast<T*>(call->dx);
@@ -166,26 +168,36 @@ template <class T, Kind kind> static int32_t strided_backward(const nw_norm* cal
                 const int64_t word = (sample * p.channels + c) * p.words + (from + i) / LANES;
                 return finish.backward(z, at, at, word, p.keep, lanes);
             };
-            TileSums<A> sums;
+            TileSums sums;
             A constant[Strided::TILE], slope[Strided::TILE];
             sums.clear();
-            for (int64_t c = 0; c < p.channels; c++) {
-                const Pack<A> weight = Pack<A>::of(saved.weight[c]);
-                TwoSums<A> own;
-                each_slot(own, n, [&](int64_t i, int slot, auto lanes) {
-                    Pack<A> hat;
-                    const Pack<A> dz = gradient_of(c, i, lanes, &hat);
-                    const Pack<A> inside = only(hat, lanes), weighted = dz * weight;
-                    if (affine) own.add_product(slot, dz, inside);
-                    store(sums.part_first + i, load(sums.part_first + i, lanes) + weighted, lanes);
-                    store(sums.part_second + i, fma(weighted, inside, load(sums.part_second + i, lanes)), lanes);
+            for (int64_t c = 0; c < p.channels; c += AT_ONCE) {
+                const int64_t count = c + AT_ONCE < p.channels ? AT_ONCE : p.channels - c;
+                Pack<A> by_bias[AT_ONCE], by_weight[AT_ONCE];
+                NW_UNROLL
+                for (int64_t k = 0; k < AT_ONCE; k++) by_bias[k] = by_weight[k] = Pack<A>::zero();
+                each_pack(n, [&](int64_t i, auto lanes) {
+                    Pack<A> first = Pack<A>::zero(), second = first;
+                    NW_UNROLL
+                    for (int64_t k = 0; k < AT_ONCE; k++) {
+                        if (k >= count) break;
+                        prefetch(x + begin + (c + AT_ONCE + k) * p.length + i);
+                        prefetch(finish.dy + begin + (c + AT_ONCE + k) * p.length + i);
+                        Pack<A> hat;
+                        const Pack<A> dz = gradient_of(c + k, i, lanes, &hat);
+                        const Pack<A> inside = only(hat, lanes), weighted = dz * Pack<A>::of(saved.weight[c + k]);
+                        by_bias[k] = by_bias[k] + dz;
+                        by_weight[k] = fma(dz, inside, by_weight[k]);
+                        first = first + weighted;
+                        second = fma(weighted, inside, second);
+                    }
+                    sums.add(i, first, second, lanes);
                 });
-                if (affine) {
-                    own.flush();
-                    dbias[part * p.channels + c] += own.first();
-                    dweight[part * p.channels + c] += own.second();
+                if (!affine) continue;
+                for (int64_t k = 0; k < count; k++) {
+                    dbias[part * p.channels + c + k] += sum(to_double(by_bias[k]));
+                    dweight[part * p.channels + c + k] += sum(to_double(by_weight[k]));
                 }
-                if (c % Strided::FLUSH == Strided::FLUSH - 1 || c + 1 == p.channels) sums.flush(n);
             }
             if (!dx && !finish.dresidual) return;
             for (int64_t i = 0; i < n; i++) {
