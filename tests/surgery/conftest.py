@@ -43,9 +43,14 @@ def assert_same(
         module.training = flag
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def same() -> Same:
     return assert_same
+
+
+@pytest.fixture(scope="session")
+def measure() -> Callable[..., object]:
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +75,6 @@ def stirred(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stir() -> Callable[[nn.Module], nn.Module]:
     return stirred

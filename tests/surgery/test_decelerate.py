@@ -23,7 +23,7 @@ def perceptron() -> nn.Sequential:
         nn.Linear(6, 6),
         nn.BatchNorm1d(6, momentum=None),
         nn.LeakyReLU(inplace=True),
-        nn.Dropout(0.25, inplace=True),
+        nn.Dropout(0, inplace=True),
         nn.Sequential(nn.LayerNorm(6, bias=False), nn.Identity(), nn.SiLU(inplace=True)),
         nn.RMSNorm(6),
         nn.Dropout(0.5),
@@ -70,6 +70,14 @@ def test_a_part_of_the_model_goes_back_alone() -> None:
     faster, _ = nw.accelerate(nn.Sequential(nn.Linear(6, 6), perceptron()))
     part, _ = nw.decelerate(faster[1][:4])
     assert repr(part) == repr(perceptron()[:4])
+
+
+def test_a_place_whose_fused_layer_is_elsewhere() -> None:
+    faster, _ = nw.accelerate(perceptron())
+    part, edits = nw.decelerate(faster[2:4])
+    assert [type(module) for module in part] == [nn.Identity, nn.Identity]
+    assert {edit.why for edit in edits} == {"the fused layer that did its work is not in this model"}
+    assert len(edits) == len(edits.left_alone) == 2
 
 
 def test_modes_and_rates_of_the_meantime_are_kept() -> None:

@@ -30,6 +30,7 @@ class Chains:
         self.reasons: dict[str, str] = {}
         self._survey = survey
         self._untraced: dict[tuple[str, str], list[str]] = {}
+        self._callers: dict[str, set[str]] = {}
         self._waiting = [""]
         seen: set[int] = set()
         while self._waiting:
@@ -38,6 +39,11 @@ class Chains:
             if id(module) not in seen and self._has_norms(module):
                 seen.add(id(module))
                 self._look_into(name, module)
+        # A module that is traced by itself, and reached into by one above it, shows two sides.
+        for norm in list(self.links):
+            if any(len(self._callers[name]) > 1 for name in (norm, *self.links[norm])):
+                del self.links[norm]
+                self.reasons[norm] = "it is called from several modules"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,6 +104,7 @@ class Chains:
         found: dict[str, list[tuple[list[str], str]]] = {}
         for graph, count in zip(graphs, counts, strict=True):
             for call in _calls(graph):
+                self._callers.setdefault(_join(root, str(call.target)), set()).add(root)
                 if type(self._survey.at[_join(root, str(call.target))]) in FUSED:
                     found.setdefault(str(call.target), []).append(self._follow(root, call, count))
         for name, readings in found.items():

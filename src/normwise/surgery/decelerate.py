@@ -52,7 +52,7 @@ def decelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
     for name, module in survey.modules.items():
         kind = type(module)
         if isinstance(module, Fused):
-            records: tuple[Vacated, ...] = vars(module).get(LINK, ())
+            records = _records(module)
             identities = [places[id(record)] for record in records if id(record) in places]
             left = _left_alone(survey, module, records, identities)
             if left is None:
@@ -71,6 +71,12 @@ def decelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
             edits[name] = (describe(new.get(id(module), module)), left or "the same operation")
         elif kind in FUSED and kind.__module__.startswith("normwise.layers"):
             edits[name] = (describe(module), "torch has no such layer")
+    at_home = {
+        id(r) for module in survey.modules.values() if isinstance(module, Fused) for r in _records(module)
+    }
+    for name, module in survey.modules.items():
+        if type(module) is nn.Identity and LINK in vars(module) and id(vars(module)[LINK]) not in at_home:
+            edits[name] = (describe(module), "the fused layer that did its work is not in this model")
     entries = tuple(
         Edit(other, describe(module), *edits[name])
         for name, module in survey.modules.items()
@@ -78,6 +84,11 @@ def decelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
         for other in survey.names[id(module)]
     )
     return survey.replace("decelerate", new, inplace=inplace), Edits("decelerate", entries)
+
+
+def _records(fused: Fused) -> tuple[Vacated, ...]:
+    """What a fused layer says of the places that it vacated; nothing where it was written by hand."""
+    return tuple(vars(fused).get(LINK, ()))
 
 
 def _left_alone(
@@ -104,5 +115,6 @@ def _restored(module: nn.Module, fused: Fused, training: bool) -> nn.Module:
     """The module that stood at a vacated place, as torch's class, in the present mode and at the present rate."""
     if type(module) in DROPOUTS:
         module = rebuild(module, nn.Dropout)
-        module.p = fused.dropout  # type: ignore[assignment]  # torch types attributes of modules as Tensor | Module
+        if module.p != fused.dropout:  # an integer stays one
+            module.p = fused.dropout  # type: ignore[assignment]  # torch types attributes of modules as Tensor | Module
     return module.train(training)
