@@ -44,7 +44,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[compare,mnist,dev]"
 	touch $(STAMP)
 
-# Without a compiler torch's operators run: slower, and no reason to stop.
+# Without a compiler torch's operators run: slower, and no reason to stop. The native extension is kept in the user's cache.
 $(BUILT): $(STAMP) CMakeLists.txt $(wildcard csrc/*)
 	$(MAKE) --no-print-directory kernels || echo "normwise: no CPU kernels here; see $(BIN)/normwise doctor" >&2
+	$(BIN)/normwise build-native || echo "normwise: no native extension here; see $(BIN)/normwise doctor" >&2
 	touch $(BUILT)
