@@ -3,68 +3,50 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
-import normwise
+import torch
+
 from normwise.bench.workload import Workload
-from normwise.errors import ArgumentError, explain as message, unknown_name
-
-BACKENDS = ("auto", "aten", "portable", "native")
-_REGISTRY = "normwise.kernels.registry"
+from normwise.kernels import registry
 
 
 @dataclass(frozen=True)
 class Ran:
-    """The back end of a call, and why it is that one."""
+    """What a call ran.
+
+    Attributes:
+        name: the back end; several with commas between them, where the layers of a network differ.
+        isa: the instruction set of normwise's kernels; "" where none ran.
+        reason: why nothing faster ran; "" where there is nothing to say.
+    """
 
     name: str
+    isa: str = ""
     reason: str = ""
 
 
-def _registry() -> Any | None:
-    """The registry of a build that has kernels of its own; None in one that has torch's alone."""
-    return importlib.import_module(_REGISTRY) if importlib.util.find_spec(_REGISTRY) is not None else None
-
-
-def check(name: str) -> None:
-    """Refuse a back end that this build does not know.
+def using(name: str) -> AbstractContextManager[None]:
+    """Return a context in which normwise's layers run on a back end; "auto" leaves the choice to them.
 
     Raises:
         UnknownNameError: there is none of this name.
-        ArgumentError: this build has torch's operators alone.
     """
-    if name not in BACKENDS:
-        raise unknown_name("bench", "back end", name, BACKENDS)
-    if name not in ("auto", "aten") and _registry() is None:
-        raise ArgumentError(
-            message("bench", "`--backend` must be one that this build has", repr(name), "use auto or aten")
-        )
+    registry.checked(name)
+    # What the environment asks for stays in force as long as nothing else is asked for here.
+    return contextlib.nullcontext() if name == "auto" else registry.use_backend(name)
 
 
-def using(name: str) -> AbstractContextManager[Any]:
-    """Return a context in which normwise's layers run on the back end of this name; "auto" leaves it to them."""
-    check(name)
-    registry = _registry()
-    if registry is None or name == "auto":
-        return contextlib.nullcontext()
-    context: AbstractContextManager[Any] = registry.use_backend(name)
-    return context
+def what_runs(work: Workload) -> Ran:
+    """Run normwise's side of a workload forward once and return what it ran.
 
-
-def explain(work: Workload) -> Ran:
-    """Return what runs for a workload's own side here and now."""
-    ask = getattr(normwise, "explain_backend", None)
-    if ask is None:
-        return Ran("aten")
-    told = ask(work.ours, *work.inputs)
-    return Ran(str(getattr(told, "backend", told)), str(getattr(told, "reason", "")))
-
-
-def kernel_isa() -> str:
-    """Return the instruction set of normwise's own kernels; "" in a build without them."""
-    isa = getattr(_registry(), "kernel_isa", None)
-    return "" if isa is None else str(isa())
+    Raises:
+        BackendError: the back end that was asked for by name cannot take it.
+    """
+    with registry.recorded() as choices, torch.inference_mode(work.mode == "evaluation"):
+        work.forward(work.ours)
+    names = sorted({choice.backend for choice in choices}) or ["aten"]
+    isa = next((choice.isa for choice in choices if choice.isa is not None), "")
+    reasons = {f"not {name}: {reason}" for choice in choices for name, reason in choice.refused.items()}
+    return Ran(", ".join(names), isa, "; ".join(sorted(reasons)))

@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from normwise.results import Spread
 
@@ -19,6 +19,8 @@ LEAST_SECONDS = 0.02
 
 MOST_CALLS = 20_000
 WARM_UP = 3
+
+Name = TypeVar("Name", bound=str)
 
 
 class Timed(Protocol):
@@ -60,15 +62,15 @@ def calibrate(side: Timed, least_seconds: float = LEAST_SECONDS) -> int:
 
 
 def alternate(
-    sides: Mapping[str, Timed], rounds: int, least_seconds: float = LEAST_SECONDS
-) -> dict[str, list[float]]:
+    sides: Mapping[Name, Timed], rounds: int, least_seconds: float = LEAST_SECONDS
+) -> dict[Name, list[float]]:
     """Return the mean seconds of a call in every burst of every side.
 
     The sides take turns; who begins moves on from round to round.
     """
     calls = {name: calibrate(side, least_seconds) for name, side in sides.items()}
     names = list(sides)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    times: dict[Name, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
         gc.collect()
         first = turn % len(names)

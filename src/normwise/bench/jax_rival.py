@@ -53,9 +53,16 @@ class JaxProcess:
         )
         try:
             self.version = str(self._read()["version"])
-        except BaseException:
+        except JaxError:
             self.close()
-            raise
+            raise ArgumentError(
+                explain("bench", "JAX must start in its own process", f"none in {python}", "use --no-jax")
+            ) from None
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     def take(self, case: Case) -> None:
         """Build and compile a case.

@@ -15,23 +15,21 @@ _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _CPUS = Path("/sys/devices/system/cpu")
 
 
-def machine(kernel_isa: str = "") -> BenchmarkMachine:
+def machine() -> BenchmarkMachine:
     """Describe this machine for as many threads as torch has now; no name of it, no path."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return BenchmarkMachine(
         cpu=cpu_model(),
         system=f"{platform.system()} {platform.machine()}",
         cores=cores(),
         threads=torch.get_num_threads(),
         isa=torch.backends.cpu.get_cpu_capability(),
-        kernel_isa=kernel_isa,
+        kernel_isa="",  # known once they have run
         caches=caches(),
         versions={
             "normwise": _version("normwise"),
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        load=load,
     )
 
 

@@ -11,13 +11,16 @@ import torch
 from torch import nn
 
 from normwise.bench import backend
+from normwise.bench.backend import Ran
 from normwise.bench.bandwidth import SMALLEST, fitting
 from normwise.bench.bursts import LEAST_SECONDS, Here, Timed, alternate, spread
 from normwise.bench.case import Case
 from normwise.bench.compiled import compile_module
 from normwise.bench.jax_rival import JaxError, JaxProcess
+from normwise.bench.quiet import Watch
 from normwise.bench.saved import saved_bytes
 from normwise.bench.workload import Workload, workload
+from normwise.errors import BackendError
 from normwise.results import CaseResult, CopyBandwidth, Side, SideResult
 
 
@@ -28,14 +31,12 @@ class Method:
     Attributes:
         rounds: bursts of each side.
         least_seconds: the least time of a burst.
-        backend: which of normwise's implementations: "auto", or one by name.
         compiled: whether torch.compile is timed.
         jax: the process in which JAX runs; None without it.
     """
 
     rounds: int
     least_seconds: float = LEAST_SECONDS
-    backend: str = "auto"
     compiled: bool = True
     jax: JaxProcess | None = None
 
@@ -46,28 +47,27 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
     sides: dict[Side, Timed] = {}
     errors: dict[Side, str] = {}
     # Random draws of a timed dropout are no draws of the caller's program.
-    with torch.random.fork_rng(devices=[]), backend.using(method.backend):
-        ran = backend.explain(work)
-        sides["normwise"] = Here(work.bind(work.ours))
+    with torch.random.fork_rng(devices=[]):
+        try:
+            ran = backend.what_runs(work)
+            sides["normwise"] = Here(work.bind(work.ours))
+        except BackendError as error:
+            ran = Ran("")
+            errors["normwise"] = str(error)
         sides["eager"] = Here(work.bind(work.eager))
         if method.compiled:
             _add_compiled(work, sides, errors)
         if method.jax is not None and not case.is_network:
             _add_jax(case, method.jax, sides, errors)
-        times = alternate(sides, method.rounds, method.least_seconds)  # type: ignore[arg-type]
-        saved = _saved(case, work)
-    ours = times["normwise"]
-    found = [
-        SideResult(
-            name,
-            spread([1000 * seconds for seconds in times[name]]),
-            None if name == "normwise" else spread([b / a for a, b in zip(ours, times[name], strict=True)]),
-        )
-        for name in sides
-    ]
+        watch = Watch((method.jax.pid,) if method.jax is not None else ())
+        times = alternate(sides, method.rounds, method.least_seconds)
+        others = watch.others()
+        saved = _saved(case, work) if "normwise" in sides else None
+    ours = times.get("normwise")
+    found = [_result(name, times[name], ours) for name in sides]
     found += [SideResult(name, None, error=message) for name, message in errors.items()]
     limit, speed = _limit(work, bandwidth)
-    middle = spread(ours).median
+    middle = None if ours is None else spread(ours).median
     return CaseResult(
         name=case.name,
         op=case.op,
@@ -80,13 +80,22 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
         sides=tuple(found),
         bursts=method.rounds,
         limit_ms=None if limit is None else 1000 * limit,
-        times_limit=None if limit is None else middle / limit,
+        times_limit=None if limit is None or middle is None else middle / limit,
         gigabytes_per_second=speed,
         saved_bytes=None if saved is None else saved[0],
         eager_saved_bytes=None if saved is None else saved[1],
         backend=ran.name,
+        isa=ran.isa,
         reason=ran.reason,
+        others=others,
     )
+
+
+def _result(name: Side, times: Sequence[float], ours: Sequence[float] | None) -> SideResult:
+    ratio = None
+    if name != "normwise" and ours is not None:
+        ratio = spread([b / a for a, b in zip(ours, times, strict=True)])
+    return SideResult(name, spread([1000 * seconds for seconds in times]), ratio)
 
 
 def _add_compiled(work: Workload, sides: dict[Side, Timed], errors: dict[Side, str]) -> None:

@@ -90,8 +90,8 @@ def benchmark(
         _tune_allocator()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_threads(options.threads))
-        backend.check(options.backend)
-        about = machine(backend.kernel_isa())
+        stack.enter_context(backend.using(options.backend))
+        about = machine()
         jax = _jax(options, about.threads)
         if jax is not None:
             stack.enter_context(jax)
@@ -100,14 +100,14 @@ def benchmark(
         method = Method(
             rounds,
             options.least_seconds,
-            options.backend,
             options.compiled and not options.quick,
             jax,
         )
         bandwidth = _bandwidth(about.caches, about.threads, options)
         results, partial = _measured(cases, method, bandwidth, tell)
+    isa = next((result.isa for result in results if result.isa), "")
     return Benchmark(
-        machine=about,
+        machine=replace(about, kernel_isa=isa),
         bandwidth=bandwidth,
         cases=tuple(results),
         bars=judge(results),

@@ -30,7 +30,7 @@ def _judge(bar: Bar, results: Sequence[CaseResult], catalogue: Sequence[Case]) -
     if not values:
         return None
     at_most = bar.quantity == "memory"
-    native = bar.native is not None and all(result.backend == "native" for result in group)
+    native = bar.native is not None and all("native" in result.backend for result in group)
     floor = bar.native if native and bar.native is not None else bar.portable
     worst_bar = floor / bar.worst if at_most else floor * bar.worst
     worst_case = (max if at_most else min)(values, key=values.__getitem__)

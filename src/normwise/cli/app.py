@@ -7,6 +7,7 @@ from typing import cast
 
 import typer
 
+from normwise.cli.bench import bench
 from normwise.cli.build_native import build_native
 from normwise.cli.compare import compare
 from normwise.cli.doctor import doctor
@@ -26,6 +27,7 @@ app.command()(report)
 app.command("list")(list_names)
 app.command()(doctor)
 app.command("build-native")(build_native)
+app.command()(bench)
 
 
 @app.callback(invoke_without_command=True)

@@ -58,8 +58,10 @@ class CaseResult:
         times_limit: normwise's median over `limit_ms`.
         saved_bytes, eager_saved_bytes: kept from the forward for the backward pass, parameters and buffers excluded;
             None in evaluation.
-        backend: which implementation normwise's side ran.
-        reason: why that one, in words; "" where there is nothing to say.
+        backend: which implementation normwise's side ran; several with commas between them.
+        isa: the instruction set of normwise's kernels; "" where none ran.
+        reason: why nothing faster ran; "" where there is nothing to say.
+        others: share of the processors' time that other processes took meanwhile; None where it is not known.
     """
 
     name: str
@@ -78,7 +80,9 @@ class CaseResult:
     saved_bytes: int | None
     eager_saved_bytes: int | None
     backend: str
+    isa: str = ""
     reason: str = ""
+    others: float | None = None
 
     def side(self, name: Side) -> SideResult | None:
         """Return the result of one side; None if it was not asked for."""
@@ -133,7 +137,6 @@ class BenchmarkMachine:
     Attributes:
         isa: the instruction set that torch picked.
         kernel_isa: the one that normwise's own kernels picked; "" where there are none.
-        load: processes that were running on average over the minute before; None where it is not known.
     """
 
     cpu: str
@@ -144,7 +147,6 @@ class BenchmarkMachine:
     kernel_isa: str
     caches: dict[str, int]
     versions: dict[str, str]
-    load: float | None
 
 
 @dataclass(frozen=True)
