@@ -188,6 +188,26 @@ def test_a_shared_activation(same: Same) -> None:
     same(old, new, torch.randn(FLAT))
 
 
+@pytest.mark.parametrize(
+    ("place", "why"), [(0, "it stands at several places"), (1, "`0` stands at several places")]
+)
+def test_a_module_of_two_names_that_is_called_once(place: int, why: str) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            parts = [nn.LayerNorm(6), nn.ReLU()]
+            self.other = nn.ModuleList([parts[place]])
+            self.norm, self.activation = parts
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.activation(self.norm(x))
+
+    new, edits = nw.accelerate(Two())
+    assert type(new.norm) is nw.LayerNorm
+    assert new.other[0] is (new.norm, new.activation)[place]
+    assert edits.entries[-1].why == f"the same operation; not fused: {why.replace('`0`', '`other.0`')}"
+
+
 def test_tied_weights_stay_tied(same: Same) -> None:
     old = nn.Sequential(nn.LayerNorm(6), nn.Tanh(), nn.LayerNorm(6))
     old[2].weight = old[0].weight
