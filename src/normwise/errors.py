@@ -7,6 +7,7 @@
     ├── UnknownNameError (LookupError) a name that is not among the known ones
     ├── DataError       (ValueError)   a table, image or array cannot be used as it is
     ├── StoreError      (RuntimeError) a run directory cannot be used as it is
+    ├── BackendError    (RuntimeError) a back end that was asked for by name cannot take the call
     └── MissingPackageError (ImportError) an optional package is needed and not installed
 
 A message says who, what must hold, what came, and the likely remedy; `explain` puts the four in their places.
@@ -36,6 +37,10 @@ class DataError(NormwiseError, ValueError):
 
 class StoreError(NormwiseError, RuntimeError):
     """A run directory cannot be used as it is."""
+
+
+class BackendError(NormwiseError, RuntimeError):
+    """A back end that was asked for by name cannot take the call."""
 
 
 class MissingPackageError(NormwiseError, ImportError):

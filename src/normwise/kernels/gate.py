@@ -8,6 +8,9 @@ from torch.autograd import forward_ad
 from torch.nn import Parameter
 
 _PLAIN = (Tensor, Parameter)
+_is_compiling = torch.compiler.is_compiling
+_transform = torch._C._functorch.peek_interpreter_stack
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 
 def is_plain_cpu(*tensors: Tensor) -> bool:
@@ -19,10 +22,31 @@ def is_plain_cpu(*tensors: Tensor) -> bool:
     >>> is_plain_cpu(torch.ones(2)), is_plain_cpu(torch.ones(2, device="meta"))
     (True, False)
     """
-    return (
-        not torch.compiler.is_compiling()
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and torch._C._len_torch_dispatch_stack() == 0
-        and forward_ad._current_level < 0
-        and all(type(tensor) in _PLAIN and tensor.is_cpu for tensor in tensors)
-    )
+    if _is_compiling() or _transform() is not None or _dispatch_modes() or forward_ad._current_level >= 0:
+        return False
+    for tensor in tensors:  # noqa: SIM110 - a generator would cost more than all the rest
+        if type(tensor) not in _PLAIN or not tensor.is_cpu:
+            return False
+    return True
+
+
+def why_shut(*tensors: Tensor) -> str | None:
+    """Why `is_plain_cpu` says no, in words; None where it says yes.
+
+    >>> why_shut(torch.ones(2, device="meta"))
+    'a tensor is on meta'
+    """
+    if _is_compiling():
+        return "the program is being compiled or exported"
+    if _transform() is not None:
+        return "a transform of torch.func is active"
+    if forward_ad._current_level >= 0:
+        return "forward-mode differentiation is active"
+    if _dispatch_modes():
+        return "a dispatch mode sees every operator (fake tensors, tracing, counting)"
+    for tensor in tensors:
+        if type(tensor) not in _PLAIN:
+            return f"a tensor is a {type(tensor).__qualname__}"
+        if not tensor.is_cpu:
+            return f"a tensor is on {tensor.device.type}"
+    return None

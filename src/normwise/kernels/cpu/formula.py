@@ -1,0 +1,155 @@
+"""The gradient of a fused normalization in torch's operators: where it is differentiated again, or transformed.
+
+Index convention: values are viewed as (K, N, G, C / G, S), for K stacked models and G groups of channels; layer normalization
+shares statistics over axis 3 alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from normwise.kernels.cpu.call import ACROSS, FIRST, GROUP, Call
+
+_aten = torch.ops.aten
+_SLOPE = 0.01
+
+
+def gradients(
+    call: Call,
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    values: Tensor,
+    gate: Tensor | None,
+    keep: Tensor | None,
+    needs: tuple[bool, ...],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """Gradients of input, weight, bias and residual, where they are needed; differentiable any number of times.
+
+    ``dx = r · (g − w · (Σ g + x̂ · Σ g · x̂) / W)`` with ``g = dz · weight``: the sums are over the elements that share
+    a statistic, w is an element's weight in it (1 without `sample_weight`) and W their sum. Without statistics of the
+    input itself the bracket is g.
+    """
+    wide = torch.float64 if x.dtype is torch.float64 else torch.float32
+    seen = _view(call, x.to(wide))
+    weights = _weights(call, wide)
+    mean, r = _statistics(call, seen, weights, values)
+    hat = (seen - mean) * r
+    scale = None if weight is None else _per_channel(call, weight.to(wide))
+
+    dz = _view(call, dy.to(wide))
+    if gate is not None:
+        dz = dz * (_gate_mask(call, gate).to(wide) * call.keep_scale)
+    else:
+        if keep is not None:
+            dz = dz * (_keep_mask(call, keep).to(wide) * call.keep_scale)
+        if call.activation != "none":
+            z = hat if scale is None else hat * scale
+            if bias is not None:
+                z = z + _per_channel(call, bias.to(wide))
+            if residual is not None:
+                z = z + _view(call, residual.to(wide))
+            dz = _carry_back(call.activation, z, dz)
+
+    dx = dweight = dbias = None
+    if needs[0]:
+        g = dz if scale is None else dz * scale
+        if call.batch_statistics:
+            back = hat * (g * hat).sum(_shared(call), keepdim=True)
+            if call.centred:
+                back = back + g.sum(_shared(call), keepdim=True)
+            g = g - (back / _count(call) if weights is None else back * weights / weights.sum())
+        dx = (g * r).reshape(x.shape).to(x.dtype)
+    affine = (1, 4) if call.family == ACROSS else (0, 1, 4)
+    if needs[1] and weight is not None:
+        dweight = (dz * hat).sum(affine).reshape(weight.shape).to(weight.dtype)
+    if needs[2] and bias is not None:
+        dbias = dz.sum(affine).reshape(bias.shape).to(bias.dtype)
+    return dx, dweight, dbias, dz.reshape(x.shape).to(x.dtype) if needs[3] else None
+
+
+def _view(call: Call, x: Tensor) -> Tensor:
+    """(N, C, *) or (K, N, C, *), or (*, C) where the channels trail, as (K, N, G, C / G, S)."""
+    groups = call.groups if call.family != ACROSS else call.channels
+    return x.reshape(call.models, call.samples, groups, call.channels // groups, call.positions)
+
+
+def _per_channel(call: Call, parameter: Tensor) -> Tensor:
+    groups = call.groups if call.family != ACROSS else call.channels
+    return parameter.reshape(call.models, 1, groups, call.channels // groups, 1)
+
+
+def _shared(call: Call) -> tuple[int, ...]:
+    return (1, 4) if call.family == ACROSS else (3, 4) if call.family == GROUP else (3,)
+
+
+def _count(call: Call) -> int:
+    if call.family == ACROSS:
+        return call.samples * call.positions
+    return call.channels // call.groups * (call.positions if call.family == GROUP else 1)
+
+
+def _weights(call: Call, wide: torch.dtype) -> Tensor | None:
+    if call.sample_weight is None or call.family != ACROSS:
+        return None
+    return call.sample_weight.to(wide).reshape(1, call.samples, 1, 1, call.positions)
+
+
+def _statistics(call: Call, seen: Tensor, weights: Tensor | None, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and 1 / sqrt(var + eps): of the input, as functions of it, or those that the forward pass left."""
+    axes = _shared(call)
+    if not call.batch_statistics:
+        high, low, r = values[: 3 * call.models * call.channels].view(3, call.models, 1, call.channels, 1, 1)
+        return high + low, r
+    if weights is not None:
+        share = weights / weights.sum()
+        mean = (seen * share).sum(axes, keepdim=True)
+        return mean, torch.rsqrt(((seen - mean).square() * share).sum(axes, keepdim=True) + call.eps)
+    if not call.centred:
+        return torch.zeros_like(seen[:1, :1, :1, :1, :1]), torch.rsqrt(
+            seen.square().mean(axes, keepdim=True) + call.eps
+        )
+    mean = seen.mean(axes, keepdim=True)
+    return mean, torch.rsqrt((seen - mean).square().mean(axes, keepdim=True) + call.eps)
+
+
+def _unpacked(bits: Tensor, width: int) -> Tensor:
+    """Bits of integers along a new last axis, the lowest first."""
+    return (bits.unsqueeze(-1) >> torch.arange(width, dtype=bits.dtype)) & 1
+
+
+def _from_memory(call: Call, values: Tensor) -> Tensor:
+    """Values in the order in which the input lies, as (K, N, G, C / G, S)."""
+    if call.layout == FIRST:
+        return _view(call, values)
+    lying = values.reshape(call.models, call.samples, call.positions, call.channels)
+    return _view(call, lying.transpose(2, 3))
+
+
+def _gate_mask(call: Call, gate: Tensor) -> Tensor:
+    row = call.positions if call.layout == FIRST else call.channels
+    bits = _unpacked(gate.view(-1, -(-row // 16)), 16).flatten(1)
+    return _from_memory(call, bits[:, :row].contiguous())
+
+
+def _keep_mask(call: Call, keep: Tensor) -> Tensor:
+    bits = _unpacked(keep[:-16].view(call.models, -1), 8).flatten(1)
+    return _from_memory(call, bits[:, : call.elements].contiguous())
+
+
+def _carry_back(activation: str, z: Tensor, dz: Tensor) -> Tensor:
+    """The gradient behind an activation, carried to its input z."""
+    if activation == "relu":
+        return _aten.threshold_backward(dz, z, 0)
+    if activation == "leaky_relu":
+        return _aten.leaky_relu_backward(dz, z, _SLOPE, False)
+    if activation == "gelu":
+        return _aten.gelu_backward(dz, z)
+    if activation == "silu":
+        return _aten.silu_backward(dz, z)
+    if activation == "tanh":
+        return _aten.tanh_backward(dz, torch.tanh(z))
+    return _aten.sigmoid_backward(dz, torch.sigmoid(z))

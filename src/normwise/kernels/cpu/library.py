@@ -1,0 +1,78 @@
+"""The compiled kernels, loaded when they are first asked for."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch  # first: it brings the OpenMP whose threads the kernels share
+
+from normwise.kernels.cpu.build import MODULE, native_path
+
+_DTYPES: dict[torch.dtype, int] = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+
+def dtype_code(dtype: torch.dtype) -> int | None:
+    """The kernels' number of a dtype, or None where they have none."""
+    return _DTYPES.get(dtype)
+
+
+@functools.cache
+def _load_portable() -> tuple[Any, str | None]:
+    try:
+        return importlib.import_module("normwise.kernels.cpu._portable"), None
+    except ImportError as error:
+        if importlib.util.find_spec("normwise.kernels.cpu._portable") is None:
+            return None, "the package was built without a C++ compiler (see `normwise doctor`)"
+        return None, f"its file does not load: {error}"
+
+
+@functools.cache
+def _load_native() -> tuple[Any, str | None]:
+    portable, reason = _load_portable()
+    if portable is None:
+        return None, reason
+    path = native_path()
+    if path is None:
+        return None, f"not built for torch {torch.__version__}: run `normwise build-native`"
+    name = f"normwise.kernels.cpu.{MODULE}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        return None, "its file is no module"
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        module.connect(portable.table())
+    except (ImportError, RuntimeError) as error:
+        return None, f"its file does not load: {error}"
+    sys.modules[name] = module
+    return module, None
+
+
+def portable() -> Any:
+    """The portable binding, or None."""
+    return _load_portable()[0]
+
+
+def native() -> Any:
+    """The native binding, or None."""
+    return _load_native()[0]
+
+
+def why_missing(backend: str) -> str | None:
+    """Why a binding is not there, or None.
+
+    >>> why_missing("portable") is None or isinstance(why_missing("portable"), str)
+    True
+    """
+    return (_load_portable() if backend == "portable" else _load_native())[1]
+
+
+def isa() -> str | None:
+    """The instruction set of the kernels that run on this machine; None without kernels."""
+    module: ModuleType | None = portable()
+    return None if module is None else str(module.isa())

@@ -1,0 +1,152 @@
+"""What runs for a call, and why not something else.
+
+=========  ==========================================================================================
+Name       What it is
+=========  ==========================================================================================
+auto       the fastest back end that takes the call; torch's where that is faster at the call's size
+aten       torch's own operators under normwise's options: every device, every transform
+portable   normwise's C++ kernels under a Python autograd function; comes with the package
+native     the same kernels under a C++ autograd node, built by ``normwise build-native``
+cpu        native where it is built, else portable
+=========  ==========================================================================================
+
+``backend=`` of a call comes before `use_backend`, that before the environment variable ``NORMWISE_BACKEND``. A back end
+that is asked for by name runs or raises; only "auto" chooses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from normwise.errors import BackendError, explain, unknown_name
+
+BACKENDS: tuple[str, ...] = ("auto", "aten", "portable", "native", "cpu")
+"""The names that can be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What ran for one call.
+
+    Attributes:
+        operation: the function's name.
+        shape: of its input.
+        backend: "aten", "portable" or "native".
+        isa: the instruction set of the kernel; None for torch's operators.
+        refused: back end → why it did not run, for those that are faster where they run.
+    """
+
+    operation: str
+    shape: tuple[int, ...]
+    backend: str
+    isa: str | None = None
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        size = "×".join(str(n) for n in self.shape)
+        ran = self.backend if self.isa is None else f"{self.backend} ({self.isa})"
+        reasons = "".join(f"\n  not {name}: {reason}" for name, reason in self.refused.items())
+        return f"{self.operation} of {size}: {ran}{reasons}"
+
+
+@dataclass(slots=True)
+class _Mode:
+    backend: str | None
+    record: list[Choice] | None
+
+
+_mode: ContextVar[_Mode | None] = ContextVar("normwise_backend", default=None)
+
+
+def checked(name: str) -> str:
+    """The name, if it is known.
+
+    Raises:
+        UnknownNameError: it is not in `BACKENDS`.
+    """
+    if name not in BACKENDS:
+        raise unknown_name("backend", "backend", str(name), BACKENDS)
+    return name
+
+
+@functools.cache
+def _of_environment() -> str:
+    name = os.environ.get("NORMWISE_BACKEND") or "auto"
+    if name not in BACKENDS:
+        raise unknown_name("NORMWISE_BACKEND", "backend", name, BACKENDS)
+    return name
+
+
+def requested(backend: str | None = None) -> str:
+    """The back end that a call asks for: by argument, by `use_backend`, or by the environment.
+
+    >>> with use_backend("aten"):
+    ...     requested(), requested("cpu")
+    ('aten', 'cpu')
+    """
+    if backend is not None:
+        return checked(backend)
+    mode = _mode.get()
+    if mode is not None and mode.backend is not None:
+        return mode.backend
+    return _of_environment()
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Ask for a back end in a block, in this thread; calls may still ask for another by argument.
+
+    Args:
+        name: one of `BACKENDS`.
+
+    Raises:
+        UnknownNameError: the name is not known.
+
+    >>> import torch
+    >>> import normwise as nw
+    >>> with nw.use_backend("aten"):
+    ...     nw.explain_backend(nw.BatchNorm1d(4), torch.ones(8, 4))[0].backend
+    'aten'
+    """
+    outer = _mode.get()
+    token = _mode.set(_Mode(checked(name), outer.record if outer else None))
+    try:
+        yield
+    finally:
+        _mode.reset(token)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Choice]]:
+    """Collect what runs in a block, in this thread: one `Choice` a call, in order."""
+    outer = _mode.get()
+    choices: list[Choice] = []
+    token = _mode.set(_Mode(outer.backend if outer else None, choices))
+    try:
+        yield choices
+    finally:
+        _mode.reset(token)
+
+
+def recording() -> list[Choice] | None:
+    """Where choices are to be noted, or None; asked by every call, so it does nothing else."""
+    mode = _mode.get()
+    return None if mode is None else mode.record
+
+
+def refuse(who: str, backend: str, reason: str) -> NoReturn:
+    """Raise, since a back end that was asked for by name cannot take a call."""
+    raise BackendError(
+        explain(
+            who,
+            f"backend {backend!r} was asked for by name and must be able to run",
+            reason,
+            'ask for "auto", which runs what it can and says why: normwise.explain_backend',
+        )
+    )
