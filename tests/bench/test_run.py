@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from normwise.allocator import AllocatorTuning
 from normwise.bench import measure as measure_module, run as run_module
 from normwise.bench.case import Case, own_case
 from normwise.bench.jax_rival import jax_python
@@ -137,3 +138,16 @@ def test_another_python_must_be_there_and_have_jax(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="must be an interpreter with JAX"):
         jax_python(tmp_path / "python")
     assert jax_python(Path(sys.executable)) == Path(sys.executable)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_an_allocator_is_tuned_or_the_run_refused(monkeypatch: pytest.MonkeyPatch, applied: bool) -> None:
+    # Not the real one: its settings last as long as the process, and other tests run in it.
+    tuning = AllocatorTuning(applied, "other", "Nothing was changed.")
+    monkeypatch.setattr(run_module, "tune_allocator", lambda: tuning)
+    options = Options(**{**vars(QUICKLY), "tuned_malloc": True})
+    if applied:
+        assert benchmark([own_case("dropout", "4x4")], options).malloc == "tuned"
+    else:
+        with pytest.raises(ArgumentError, match="Got Nothing was changed"):
+            benchmark([own_case("dropout", "4x4")], options)

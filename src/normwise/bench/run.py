@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-import normwise
+from normwise.allocator import tune_allocator
 from normwise.bench import backend
 from normwise.bench.bandwidth import copy_bandwidth, working_sets
 from normwise.bench.bursts import LEAST_SECONDS
@@ -74,7 +73,8 @@ def benchmark(
         A `Benchmark` with milliseconds, ratios and multiples of the limit for every case.
 
     Raises:
-        ArgumentError: a number of threads below 1, a back end that is not there, or an interpreter that is no file.
+        ArgumentError: a number of threads below 1, an interpreter that is no file, or an allocator that is not glibc's.
+        UnknownNameError: there is no back end of this name.
 
     >>> from normwise.bench.case import own_case
     >>> tiny = Options(compiled=False, jax=False, rounds=1, least_seconds=1e-4)
@@ -112,7 +112,7 @@ def benchmark(
         cases=tuple(results),
         bars=judge(results),
         slower=slower(results) if options.backend == "auto" else (),
-        malloc=_malloc(options.tuned_malloc),
+        malloc="tuned" if options.tuned_malloc else "default",
         backend=options.backend,
         bursts=rounds,
         quick=options.quick,
@@ -165,14 +165,11 @@ def _threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _malloc(tuned: bool) -> Literal["default", "tuned"]:
-    return "tuned" if tuned else "default"
-
-
 def _tune_allocator() -> None:
-    tune: Callable[[], object] | None = getattr(normwise, "tune_allocator", None)
-    if tune is None:
+    tuning = tune_allocator()
+    if not tuning.applied:
         raise ArgumentError(
-            explain("bench", "`--tuned-malloc` must find normwise.tune_allocator", "a build without it")
+            explain(
+                "bench", "`--tuned-malloc` must find an allocator that can be tuned", tuning.note.rstrip(".")
+            )
         )
-    tune()
