@@ -86,6 +86,13 @@ _ONE = {"version": "2.13.0", "isa": "AVX2", "threads": 1}
             "20 times",
             "--force-reinstall",
         ),
+        (
+            ill(portable={"error": "ImportError: no kernels for sse9"}, variables={"NORMWISE_ISA": "sse9"}),
+            "problem",
+            "no kernels for sse9",
+            "20 times",
+            "unset NORMWISE_ISA",
+        ),
         (ill(portable=_SLOW), "problem", "without OpenMP", "one thread", "g++"),
         (ill(portable=_OLD), "advice", "NORMWISE_ISA=avx2 is set", "older CPU", "unset"),
         (ill(native={"path": None}), "advice", "not built for torch 2.13.0", "1.4", "normwise build-native"),
@@ -111,6 +118,20 @@ _ONE = {"version": "2.13.0", "isa": "AVX2", "threads": 1}
             "slower",
             "OMP_NUM_THREADS=4",
         ),
+        (
+            ill(variables={"NORMWISE_BACKEND": "cuda"}),
+            "problem",
+            "NORMWISE_BACKEND=cuda is set",
+            "raises",
+            "aten",
+        ),
+        (
+            ill(variables={"NORMWISE_BACKEND": "aten"}),
+            "advice",
+            "=aten is set",
+            "20 times",
+            "unset NORMWISE_BACKEND",
+        ),
         (ill(torch=_MANY, cores=1), "problem", "may use one core", "slower", "OMP_NUM_THREADS=1"),
         (ill(torch=_ONE), "advice", "one thread of 4 cores", "one core", "OMP_NUM_THREADS=4"),
     ],
@@ -123,6 +144,16 @@ def test_each_thing_that_is_wrong_is_found_with_its_cost_and_remedy(
     assert what in found.what
     assert cost in found.cost
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("cpu", "portable"), ("portable", "portable"), ("native", "native")]
+)
+def test_a_back_end_that_is_asked_for_by_name_must_be_there(name: str, step: str) -> None:
+    wanted = {"NORMWISE_BACKEND": name}
+    assert findings(ill(variables=wanted)) == []
+    whats = [found.what for found in findings(ill(variables=wanted, **{step: {"path": None}}))]
+    assert f"NORMWISE_BACKEND={name} is set, and it is not there" in whats
 
 
 def test_what_was_never_reached_is_not_blamed() -> None:

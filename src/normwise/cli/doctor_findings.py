@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from normwise.cli.doctor_facts import Facts
+from normwise.kernels.registry import BACKENDS
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,8 @@ _WITHOUT_KERNELS = (
 
 def findings(facts: Facts) -> list[Finding]:
     """Everything that `facts` gives reason to say, problems first."""
-    found = [
-        *_torch(facts),
-        *_portable(facts),
-        *_pools(facts),
-        *_threads(facts),
-        *_native(facts),
-        *_isa(facts),
-    ]
+    rules = (_torch, _portable, _native, _backend, _pools, _threads, _isa)
+    found = [finding for rule in rules for finding in rule(facts)]
     return sorted(found, key=lambda finding: finding.level != "problem")
 
 
@@ -65,7 +60,9 @@ def _portable(facts: Facts) -> Iterator[Finding]:
         else "python -m pip install --force-reinstall --no-deps --no-cache-dir --verbose normwise"
     )
     if error is not None:
-        yield Finding("problem", f"the CPU kernels cannot be loaded: {error}", _WITHOUT_KERNELS, again)
+        asked = facts.variables.get("NORMWISE_ISA")
+        remedy = "unset NORMWISE_ISA" if asked and error.endswith(f"no kernels for {asked}") else again
+        yield Finding("problem", f"the CPU kernels cannot be loaded: {error}", _WITHOUT_KERNELS, remedy)
     elif facts.loaded["portable"]["path"] is None:
         if facts.compiler is None:
             reason = "no C++ compiler was found when normwise was installed, and none is here now"
@@ -81,6 +78,50 @@ def _portable(facts: Facts) -> Iterator[Finding]:
             "they run on one thread",
             f"install g++, whose OpenMP is torch's, then {again}",
         )
+
+
+def _ready(facts: Facts, step: str) -> bool:
+    return facts.error(step) is None and facts.loaded.get(step, {}).get("path") is not None
+
+
+def _native(facts: Facts) -> Iterator[Finding]:
+    if not _ready(facts, "portable"):
+        return  # whose kernels it calls
+    cost = "small layers pay for calls through Python: a training step of a small MLP takes 1.4 times as long"
+    if (error := facts.error("native")) is not None:
+        yield Finding(
+            "problem",
+            f"the native extension cannot be loaded: {error}",
+            cost,
+            "normwise build-native --force",
+        )
+    elif not _ready(facts, "native"):
+        compiler = "" if facts.compiler else "install a C++ compiler, then "
+        yield Finding(
+            "advice",
+            f"the native extension is not built for torch {facts.versions['torch']}",
+            cost,
+            f"{compiler}normwise build-native (about 40 s, once for each version of torch)",
+        )
+
+
+def _backend(facts: Facts) -> Iterator[Finding]:
+    name = facts.variables.get("NORMWISE_BACKEND")
+    if not name or name == "auto":
+        return
+    setting = f"NORMWISE_BACKEND={name} is set"
+    missing = {"portable": not _ready(facts, "portable"), "native": not _ready(facts, "native")}
+    missing["cpu"] = missing["portable"]
+    if name not in BACKENDS:
+        yield Finding(
+            "problem", f"{setting}, which is none", "every layer raises", f"one of {', '.join(BACKENDS)}"
+        )
+    elif missing.get(name):
+        yield Finding(
+            "problem", f"{setting}, and it is not there", "every layer raises", "unset NORMWISE_BACKEND"
+        )
+    elif name == "aten":
+        yield Finding("advice", f"{setting}", _WITHOUT_KERNELS, "unset NORMWISE_BACKEND, unless for a test")
 
 
 def _pools(facts: Facts) -> Iterator[Finding]:
@@ -115,25 +156,6 @@ def _threads(facts: Facts) -> Iterator[Finding]:
 
 def _cores(number: int) -> str:
     return "one core" if number == 1 else f"{number} cores"
-
-
-def _native(facts: Facts) -> Iterator[Finding]:
-    ready = facts.loaded.get("portable", {}).get("path") is not None and facts.error("portable") is None
-    if (error := facts.error("native")) is not None:
-        yield Finding(
-            "problem",
-            f"the native extension cannot be loaded: {error}",
-            "small layers pay for calls through Python: a training step of a small MLP takes 1.4 times as long",
-            "normwise build-native --force",
-        )
-    elif ready and facts.loaded.get("native", {}).get("path") is None:
-        compiler = "" if facts.compiler else "install a C++ compiler, then "
-        yield Finding(
-            "advice",
-            f"the native extension is not built for torch {facts.versions['torch']}",
-            "small layers pay for calls through Python: a training step of a small MLP takes 1.4 times as long",
-            f"{compiler}normwise build-native (about 40 s, once for each version of torch)",
-        )
 
 
 def _isa(facts: Facts) -> Iterator[Finding]:

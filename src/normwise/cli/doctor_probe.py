@@ -105,11 +105,12 @@ def _portable() -> dict[str, Any]:
 
 
 def _native() -> dict[str, Any]:
+    from normwise.kernels.cpu import library
     from normwise.kernels.cpu.build import native_path
 
     path = native_path()
-    if path is not None:
-        _load("normwise.kernels.cpu._native", path)
+    if path is not None and library.native() is None:
+        raise ImportError(library.why_missing("native"))
     return {"path": None if path is None else str(path)}
 
 
