@@ -151,3 +151,17 @@ def test_an_allocator_is_tuned_or_the_run_refused(monkeypatch: pytest.MonkeyPatc
     else:
         with pytest.raises(ArgumentError, match="Got Nothing was changed"):
             benchmark([own_case("dropout", "4x4")], options)
+
+
+@pytest.mark.parametrize(("shares", "tries"), [((0.0,), 1), ((0.5, 0.0), 2), ((0.5, 0.5, 0.5), 3)])
+def test_the_bandwidth_is_measured_again_while_others_work_and_the_fastest_counts(
+    monkeypatch: pytest.MonkeyPatch, shares: tuple[float, ...], tries: int
+) -> None:
+    # Further shares belong to the case that is timed afterwards.
+    left = iter((*shares, 0.0))
+    measured = [(CopyBandwidth(2**16, speed, "L2"),) for speed in (5.0, 9.0, 7.0)]
+    monkeypatch.setattr(run_module.Watch, "others", lambda self: next(left))
+    monkeypatch.setattr(run_module, "copy_bandwidth", lambda *_: measured.pop(0))
+    record = benchmark([own_case("dropout", "4x4")], QUICKLY)
+    assert 3 - len(measured) == tries
+    assert record.bandwidth[0].gigabytes_per_second == (5.0 if tries == 1 else 9.0)

@@ -10,17 +10,18 @@ from normwise.bench.ops import OPS
 from normwise.bench.saved import saved_bytes
 from normwise.bench.workload import workload
 
-_SHAPES = {1: (24,), 2: (6, 8), 3: (3, 8, 5), 4: (3, 8, 5, 4), 5: (2, 8, 3, 2, 2)}
+_SHAPES = {1: (24,), 2: (6, 64), 3: (3, 8, 5), 4: (3, 8, 5, 4), 5: (2, 8, 3, 2, 2)}
 
 
 def _cases() -> list[Case]:
+    # In float64: groups of one or two elements turn float32's rounding into visible differences.
     cases = []
     for op in OPS.values():
         for axes in op.axes:
             shape = _SHAPES[axes] if op.inputs else (2, 4, 3)
-            cases.append(Case(op.name, shape))
+            cases.append(Case(op.name, shape, dtype="float64"))
             if axes >= 4:
-                cases.append(Case(op.name, shape, "channels_last"))
+                cases.append(Case(op.name, shape, "channels_last", "float64"))
     return cases
 
 
@@ -42,7 +43,7 @@ def test_both_sides_compute_the_same(case: Case) -> None:
     ours, eager = _gradients(case, "ours"), _gradients(case, "eager")
     assert len(ours) == len(eager) > 0
     for mine, theirs in zip(ours, eager, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("op", [name for name in OPS if "dropout" in name])

@@ -65,25 +65,33 @@ def _say(content: str, console: Console, style: str = "") -> None:
         console.print(_text(content, console, style))
 
 
+def _columns(console: Console, asked: Sequence[Side], rivals: Sequence[Side]) -> Table:
+    """A table whose columns are as wide in every operation's part, since each part is printed on its own."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    numbers = 9 * len(asked) + 8 * len(rivals) + 6
+    table.add_column("", overflow="fold", width=max(16, min(48, console.width - numbers - 1)))
+    for side in asked:
+        table.add_column(f"{_SHORT[side]}\nms", justify="right", no_wrap=True, width=8)
+    for side in rivals:
+        table.add_column(f"vs\n{_SHORT[side]}", justify="right", no_wrap=True, width=7)
+    table.add_column(_text("×\nL", console), justify="right", no_wrap=True, width=5)
+    return table
+
+
 def _cases(benchmark: Benchmark, console: Console) -> None:
     """One row for each case; columns of sides that were not asked for are left out."""
     asked = [side for side, _ in SIDES if any(case.side(side) for case in benchmark.cases)]
     rivals = [side for side in asked if side != "normwise"]
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if console.width > 100 else 1, 0, 0))
-    table.add_column("", overflow="fold", min_width=18)
-    for side in asked:
-        table.add_column(f"{_SHORT[side]}\nms", justify="right", no_wrap=True)
-    for side in rivals:
-        table.add_column(f"vs\n{_SHORT[side]}", justify="right", no_wrap=True)
-    table.add_column(_text("×\nL", console), justify="right", no_wrap=True)
-    title = ""
-    for case in benchmark.cases:
-        if case.title != title:
-            title = case.title
-            table.add_row(_text(title, console, "bold"))
-        style = "red" if case.name in benchmark.slower else ""
-        table.add_row(*(_text(cell, console, style) for cell in _cells(case, asked, rivals)))
-    console.print(table)
+    console.print(_columns(console, asked, rivals))
+    for title in dict.fromkeys(case.title for case in benchmark.cases):
+        _say(title, console, "bold")
+        table = _columns(console, asked, rivals)
+        table.show_header = False
+        for case in benchmark.cases:
+            if case.title == title:
+                style = "red" if case.name in benchmark.slower else ""
+                table.add_row(*(_text(cell, console, style) for cell in _cells(case, asked, rivals)))
+        console.print(table)
 
 
 def _cells(case: CaseResult, asked: Sequence[Side], rivals: Sequence[Side]) -> list[str]:
