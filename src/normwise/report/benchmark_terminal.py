@@ -68,10 +68,15 @@ def _say(content: str, console: Console, style: str = "") -> None:
 def _columns(console: Console, asked: Sequence[Side], rivals: Sequence[Side]) -> Table:
     """A table whose columns are as wide in every operation's part, since each part is printed on its own."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    numbers = 9 * len(asked) + 8 * len(rivals) + 6
+    numbers = 8 * (len(asked) + len(rivals)) + 7
     table.add_column("", overflow="fold", width=max(16, min(48, console.width - numbers - 1)))
     for side in asked:
-        table.add_column(f"{_SHORT[side]}\nms", justify="right", no_wrap=True, width=8)
+        table.add_column(
+            f"{_SHORT[side]}\nms",
+            justify="right",
+            no_wrap=True,
+            width=len(_SHORT["normwise"]) if side == "normwise" else 7,
+        )
     for side in rivals:
         table.add_column(f"vs\n{_SHORT[side]}", justify="right", no_wrap=True, width=7)
     table.add_column(_text("×\nL", console), justify="right", no_wrap=True, width=5)
