@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from normwise.compare.api import compare as compare
     from normwise.data import load as load
     from normwise.initialize import initialize_ as initialize_
+    from normwise.kernels.registry import use_backend as use_backend
     from normwise.layers import *  # noqa: F403 - the layers are this package's face
     from normwise.models import cnn as cnn, mlp as mlp
     from normwise.regularizers import (
@@ -40,6 +41,7 @@ attach(
         "load": "normwise.data",
         "report": "normwise.report",
         "tune_allocator": "normwise.allocator",
+        "use_backend": "normwise.kernels.registry",
     },
     fallback="normwise.layers",
 )

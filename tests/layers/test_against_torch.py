@@ -75,16 +75,25 @@ def test_three_steps(family: str, data: st.DataObject) -> None:
     ours, theirs, inputs = data.draw(pairs(family))
     assert isinstance(ours, type(theirs))
     assert repr(ours) == repr(theirs)
+    exact = copy.deepcopy(theirs).double()
     for step, x in enumerate(inputs):
         training = step < 2
-        ours.train(training)
-        theirs.train(training)
-        results = [_step(layer, x) for layer in (ours, theirs)]
-        assert results[0].keys() == results[1].keys()
-        for name, expected in results[1].items():
-            assert results[0][name].dtype == expected.dtype
+        for layer in (ours, theirs, exact):
+            layer.train(training)
+        mine, others, expected = _step(ours, x), _step(theirs, x), _step(exact, x.double())
+        assert mine.keys() == others.keys()
+        for name, value in others.items():
+            assert mine[name].dtype == value.dtype
+            # Torch's own gradients can be far off in narrow dtypes; then ours must not be further off.
+            error = _error(mine[name], expected[name])
+            if error <= _error(value, expected[name]):
+                continue
             # A parameter's gradient is a sum over samples and positions, and errs like its terms.
-            assert_close(results[0][name], expected, what=f"{name}, step {step}", scale=_scale(x, name))
+            assert_close(mine[name], expected[name], what=f"{name}, step {step}", scale=_scale(x, name))
+
+
+def _error(actual: Tensor, expected: Tensor) -> float:
+    return float((actual.double() - expected.double()).abs().max()) if actual.numel() else 0.0
 
 
 def _scale(x: Tensor, name: str) -> float:

@@ -1,10 +1,12 @@
 """Normalizations as functions: validate, then hand over to the kernels; one file per operation.
 
-Gradients are those of torch's operators, of any order, forward and reverse.
+On the CPU normwise's own kernels run where they can (`normwise.kernels.registry` says what runs, and why); torch's
+operators run everywhere else. Gradients of any order, forward and reverse, are right either way.
 """
 
 from normwise.functional.batch_norm import batch_norm
-from normwise.functional.finish import ACTIVATION_NAMES, check_finish, check_rate, finish
+from normwise.functional.dropout import check_rate, dropout
+from normwise.functional.finish import ACTIVATION_NAMES, check_finish, finish
 from normwise.functional.group_norm import group_norm
 from normwise.functional.instance_norm import instance_norm
 from normwise.functional.layer_norm import layer_norm, layer_norm_over_channels
@@ -16,6 +18,7 @@ __all__ = [
     "batch_norm",
     "check_finish",
     "check_rate",
+    "dropout",
     "finish",
     "group_norm",
     "instance_norm",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
+from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
-from normwise.kernels import aten
+from normwise.kernels import aten, cpu, registry
 
 
 def batch_norm(
@@ -16,14 +18,23 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float | Tensor = 0.1,
+    momentum: float | Tensor | None = 0.1,
     eps: float = 1e-5,
+    *,
+    num_batches_tracked: Tensor | None = None,
+    sample_weight: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+    stacked: bool = False,
+    backend: str | None = None,
 ) -> Tensor:
-    """Normalize each channel by its mean and variance over samples and positions.
+    """Normalize each channel by its mean and variance over samples and positions; then residual, activation, dropout.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ². In training μ and σ² are
-    the batch's, and the running statistics move by ``running ← (1 − momentum) · running + momentum · batch``,
-    there with the unbiased variance; otherwise μ and σ² are the running ones.
+    ``y = dropout(activation((x − μ) / sqrt(σ² + eps) · weight + bias + residual))``, with the biased variance σ². In
+    training μ and σ² are the batch's, and the running statistics move by ``running ← (1 − momentum) · running +
+    momentum · batch``, there with the unbiased variance; otherwise μ and σ² are the running ones.
 
     Args:
         input: (N, C, *).
@@ -32,18 +43,30 @@ def batch_norm(
         weight: (C,) or None for 1.
         bias: (C,) or None for 0.
         training: use the batch's statistics and update the running ones.
-        momentum: weight of the new batch; a tensor without dimensions is read on its device, not by Python.
+        momentum: weight of the new batch; a tensor without dimensions is read on its device, not by Python; None
+            counts all batches alike, by `num_batches_tracked`.
         eps: added to the variance, under the root.
+        num_batches_tracked: a counter without dimensions, raised by one in training.
+        sample_weight: (N, *), the part that an element has in the batch's statistics: 0 leaves padding out. The
+            unbiased variance divides by the sum of weights less one.
+        residual: of the input's shape, added before the activation.
+        activation: one of `ACTIVATION_NAMES`.
+        dropout: probability of a zero; the rest is scaled up.
+        generator: where dropout's seed is drawn; None for torch's default.
+        stacked: the input is (K, N, C, *), K models side by side with parameters and statistics (K, C), each
+            normalized, dropped and tracked as if alone. Model k draws the k-th seed.
+        backend: one of `normwise.kernels.registry.BACKENDS`; None for the one in force.
 
     Returns:
         The input's shape, dtype and layout. Statistics are float32, float64 for float64 input.
 
     Raises:
-        ArgumentError: (a ValueError) one value per channel in training, or an `eps` that is not positive.
+        ArgumentError: (a ValueError) one value per channel in training, an `eps` that is not positive, or a residual
+            or weights of another shape.
+        BackendError: the back end was asked for by name and cannot run.
 
     Source: Ioffe & Szegedy 2015, algorithms 1 and 2.
 
-    >>> import torch
     >>> batch_norm(torch.tensor([[1.0], [3.0]]), None, None, training=True, eps=1e-12)
     tensor([[-1.],
             [ 1.]])
@@ -51,19 +74,101 @@ def batch_norm(
     if training:
         # Cheap first: this line runs at every step of networks whose steps are mostly overhead.
         if input.dim() > 1 and input.numel() <= input.shape[1] and Geometry.batch(input.shape).count == 1:
-            raise ArgumentError(
-                explain(
-                    "BatchNorm",
-                    "Expected more than 1 value per channel when training",
-                    f"input size {tuple(input.shape)}",
-                    "use a larger batch (drop_last=True drops a short last one), eval mode, or GroupNorm or "
-                    "LayerNorm, whose statistics do not depend on the batch",
-                )
-            )
+            _refuse_single_value(input)
         if eps <= 0.0:
             raise ArgumentError(
                 explain("BatchNorm", "batch_norm eps must be positive during training", f"{eps}", "use 1e-5")
             )
     elif eps < 0.0:
         raise ArgumentError(explain("BatchNorm", "batch_norm eps must be non-negative", f"{eps}", "use 1e-5"))
-    return aten.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    if sample_weight is not None or stacked:
+        sample_weight = _checked(input, sample_weight, stacked, training)
+    if residual is not None or activation != "none":
+        check_after(input, residual, activation)
+    backend = registry.requested(backend)
+    if backend != "aten" and not isinstance(momentum, Tensor):
+        tracked = training and (running_mean is not None or running_var is not None)
+        output = cpu.attempt_normalize(
+            "batch_norm",
+            backend,
+            cpu.ACROSS,
+            input,
+            weight,
+            bias,
+            residual,
+            stacked=stacked,
+            batch_statistics=training,
+            eps=eps,
+            momentum=-1.0 if momentum is None else momentum if tracked or not training else 0.0,
+            running_mean=running_mean,
+            running_var=running_var,
+            batches=num_batches_tracked if training else None,
+            sample_weight=sample_weight,
+            activation=activation,
+            rate=dropout,
+            generator=generator,
+        )
+        if output is not None:
+            return output
+    output = aten.batch_norm(
+        input,
+        running_mean,
+        running_var,
+        weight,
+        bias,
+        training,
+        _momentum(momentum, running_mean, num_batches_tracked, training),
+        eps,
+        sample_weight=sample_weight,
+        stacked=stacked,
+    )
+    return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
+
+
+def _momentum(
+    momentum: float | Tensor | None, mean: Tensor | None, batches: Tensor | None, training: bool
+) -> float | Tensor:
+    """Count the batch, and give the weight that it has."""
+    if not training or batches is None:
+        return 0.0 if momentum is None else momentum
+    batches.add_(1)
+    if momentum is not None:
+        return momentum
+    wide = torch.float64 if mean is None else torch.promote_types(mean.dtype, torch.float32)
+    return batches.to(wide).reciprocal()
+
+
+def _checked(input: Tensor, sample_weight: Tensor | None, stacked: bool, training: bool) -> Tensor | None:
+    """The weights of samples and positions as (N, S), float32."""
+    if stacked and input.dim() < 3:
+        raise ArgumentError(
+            explain("BatchNorm", "stacked input must have the axes (K, N, C, *)", f"{input.dim()}D input")
+        )
+    if sample_weight is None or not training:
+        return None
+    if stacked:
+        raise ArgumentError(explain("BatchNorm", "`sample_weight` is for one model", "stacked input"))
+    places = (input.shape[0], *input.shape[2:])
+    if tuple(sample_weight.shape) not in (places, (places[0], *(1,) * (len(places) - 1)), places[:1]):
+        raise ArgumentError(
+            explain(
+                "BatchNorm",
+                f"`sample_weight` must be (N, *), here {places}, or (N,)",
+                f"shape {tuple(sample_weight.shape)}",
+            )
+        )
+    if sample_weight.dim() < len(places):
+        sample_weight = sample_weight.reshape(-1, *(1,) * (len(places) - 1))
+    return sample_weight.detach().to(torch.float32).expand(places).reshape(places[0], -1).contiguous()
+
+
+def _refuse_single_value(input: Tensor) -> None:
+    raise ArgumentError(
+        explain(
+            "BatchNorm",
+            "Expected more than 1 value per channel when training",
+            f"input size {tuple(input.shape)}",
+            "use a larger batch (drop_last=True drops a short last one), eval mode, or GroupNorm or "
+            "LayerNorm, whose statistics do not depend on the batch",
+        )
+    )

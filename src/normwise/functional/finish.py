@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.functional.dropout import check_rate, dropout as drop
 from normwise.kernels import aten
 
 ACTIVATION_NAMES: tuple[str, ...] = tuple(aten.ACTIVATIONS)
@@ -17,6 +18,9 @@ def finish(
     activation: str = "none",
     dropout: float = 0.0,
     training: bool = False,
+    *,
+    generator: torch.Generator | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """Add a residual, apply an activation, drop elements; in this order.
 
@@ -28,6 +32,8 @@ def finish(
         activation: one of `ACTIVATION_NAMES`; "gelu" is the exact form, "leaky_relu" has the slope 0.01.
         dropout: probability of a zero in training; the rest is scaled by ``1 / (1 − dropout)``.
         training: drop elements.
+        generator: where dropout's seed is drawn; None for torch's default.
+        backend: of dropout; see `normwise.functional.dropout`.
 
     Returns:
         The input's shape and dtype.
@@ -40,22 +46,34 @@ def finish(
     >>> finish(torch.tensor([1.0, -3.0]), residual=torch.tensor([1.0, 1.0]), activation="relu")
     tensor([2., 0.])
     """
+    check_after(input, residual, activation)
     if residual is not None:
-        # A residual that broadcast would repeat samples or change the output's shape unnoticed.
-        if residual.shape != input.shape:
-            raise ArgumentError(
-                explain(
-                    "finish",
-                    "`residual` must have the input's shape",
-                    f"{tuple(residual.shape)} and {tuple(input.shape)}",
-                )
-            )
         input = input + residual
     if activation != "none":
-        if activation not in aten.ACTIVATIONS:
-            raise unknown_name("finish", "activation", activation, ACTIVATION_NAMES)
         input = aten.ACTIVATIONS[activation](input)
-    return torch.dropout(input, dropout, True) if training and dropout else input
+    if training and dropout:
+        return drop(input, dropout, True, generator=generator, backend=backend)
+    return input
+
+
+def check_after(input: Tensor, residual: Tensor | None, activation: str) -> None:
+    """Raise unless the residual has the input's shape and the activation is known.
+
+    Raises:
+        UnknownNameError: the activation is not known.
+        ArgumentError: (a ValueError) the residual has another shape.
+    """
+    # A residual that broadcast would repeat samples or change the output's shape unnoticed.
+    if residual is not None and residual.shape != input.shape:
+        raise ArgumentError(
+            explain(
+                "finish",
+                "`residual` must have the input's shape",
+                f"{tuple(residual.shape)} and {tuple(input.shape)}",
+            )
+        )
+    if activation not in aten.ACTIVATIONS:
+        raise unknown_name("finish", "activation", activation, ACTIVATION_NAMES)
 
 
 def check_finish(who: str, activation: str, dropout: float) -> None:
@@ -68,16 +86,3 @@ def check_finish(who: str, activation: str, dropout: float) -> None:
     if activation not in aten.ACTIVATIONS:
         raise unknown_name(who, "activation", str(activation), ACTIVATION_NAMES)
     check_rate(who, "dropout", dropout)
-
-
-def check_rate(who: str, name: str, rate: float) -> None:
-    """Raise `ArgumentError`, a ValueError, unless the rate is a probability."""
-    if not 0.0 <= rate <= 1.0:
-        raise ArgumentError(
-            explain(
-                who,
-                f"`{name}`: dropout probability has to be between 0 and 1",
-                f"{rate}",
-                "it is the part of the elements that is dropped",
-            )
-        )

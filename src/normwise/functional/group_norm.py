@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
+from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
+from normwise.kernels import cpu, registry
 
 
 def group_norm(
@@ -15,10 +17,16 @@ def group_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+    backend: str | None = None,
 ) -> Tensor:
-    """Normalize each group of channels, in each sample, by its mean and variance.
+    """Normalize each group of channels, in each sample, by its mean and variance; then residual, activation, dropout.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ².
+    ``y = dropout(activation((x − μ) / sqrt(σ² + eps) · weight + bias + residual))``, with the biased variance σ².
 
     Args:
         input: (N, C, *).
@@ -26,6 +34,11 @@ def group_norm(
         weight: (C,) or None for 1.
         bias: (C,) or None for 0.
         eps: added to the variance, under the root.
+        residual: of the input's shape, added before the activation.
+        activation: one of `ACTIVATION_NAMES`.
+        dropout: probability of a zero; the rest is scaled up.
+        generator: where dropout's seed is drawn; None for torch's default.
+        backend: one of `normwise.kernels.registry.BACKENDS`; None for the one in force.
 
     Returns:
         The input's shape, dtype and layout. Statistics are float32, float64 for float64 input.
@@ -54,4 +67,26 @@ def group_norm(
                     "a single value has no variance; use fewer groups",
                 )
             )
-    return torch.group_norm(input, num_groups, weight, bias, eps, torch.backends.cudnn.enabled)
+    if residual is not None or activation != "none":
+        check_after(input, residual, activation)
+    backend = registry.requested(backend)
+    # Torch refuses other shapes, in its words.
+    if backend != "aten" and num_groups > 0 and input.shape[1] % num_groups == 0:
+        output = cpu.attempt_normalize(
+            "group_norm",
+            backend,
+            cpu.GROUP,
+            input,
+            weight,
+            bias,
+            residual,
+            groups=num_groups,
+            eps=eps,
+            activation=activation,
+            rate=dropout,
+            generator=generator,
+        )
+        if output is not None:
+            return output
+    output = torch.group_norm(input, num_groups, weight, bias, eps, torch.backends.cudnn.enabled)
+    return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

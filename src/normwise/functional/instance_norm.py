@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
+from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
-from normwise.kernels import aten
+from normwise.kernels import aten, cpu, registry
 
 
 def instance_norm(
@@ -18,11 +20,18 @@ def instance_norm(
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+    backend: str | None = None,
 ) -> Tensor:
-    """Normalize each channel of each sample by its mean and variance over positions.
+    """Normalize each channel of each sample by its mean and variance; then residual, activation, dropout.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ². Running statistics, if
-    given, move towards the mean over samples of the instances' means and unbiased variances.
+    ``y = dropout(activation((x − μ) / sqrt(σ² + eps) · weight + bias + residual))``, with the biased
+    variance σ². Running statistics, if given, move towards the mean over samples of the instances' means and unbiased
+    variances.
 
     Args:
         input: (N, C, *) with at least one axis of positions.
@@ -33,6 +42,11 @@ def instance_norm(
         use_input_stats: normalize by the input's statistics; otherwise by the running ones.
         momentum: weight of the new batch.
         eps: added to the variance, under the root.
+        residual: of the input's shape, added before the activation.
+        activation: one of `ACTIVATION_NAMES`.
+        dropout: probability of a zero; the rest is scaled up.
+        generator: where dropout's seed is drawn; None for torch's default.
+        backend: one of `normwise.kernels.registry.BACKENDS`; None for the one in force.
 
     Returns:
         The input's shape, dtype and layout (torch's own loses channels_last). Statistics are float32, float64
@@ -62,4 +76,32 @@ def instance_norm(
         raise ArgumentError(
             explain("instance_norm", "use_input_stats=False needs running_mean and running_var", "None")
         )
-    return aten.instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+    if residual is not None or activation != "none":
+        check_after(input, residual, activation)
+    backend = registry.requested(backend)
+    if backend != "aten" and input.dim() > 2:
+        output = cpu.attempt_normalize(
+            "instance_norm",
+            backend,
+            cpu.GROUP if use_input_stats else cpu.ACROSS,
+            input,
+            weight,
+            bias,
+            residual,
+            groups=input.shape[1],
+            batch_statistics=use_input_stats,
+            eps=eps,
+            running_mean=None if use_input_stats else running_mean,
+            running_var=None if use_input_stats else running_var,
+            activation=activation,
+            rate=dropout,
+            generator=generator,
+        )
+        if output is not None:
+            if use_input_stats and running_mean is not None and running_var is not None:
+                aten.track_instances(input.detach(), running_mean, running_var, momentum)
+            return output
+    output = aten.instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
+    return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from normwise.functional._channels import check_channels
-from normwise.kernels import aten
+from normwise.functional.finish import check_after, finish
+from normwise.kernels import aten, cpu, registry
 
 
 def layer_norm(
@@ -17,10 +18,16 @@ def layer_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+    backend: str | None = None,
 ) -> Tensor:
-    """Normalize the trailing axes by their mean and variance.
+    """Normalize the trailing axes by their mean and variance; then residual, activation, dropout.
 
-    ``y = (x − μ) / sqrt(σ² + eps) · weight + bias``, with the biased variance σ².
+    ``y = dropout(activation((x − μ) / sqrt(σ² + eps) · weight + bias + residual))``, with the biased variance σ².
 
     Args:
         input: (*, *normalized_shape).
@@ -28,6 +35,11 @@ def layer_norm(
         weight: `normalized_shape`, or None for 1.
         bias: `normalized_shape`, or None for 0.
         eps: added to the variance, under the root.
+        residual: of the input's shape, added before the activation.
+        activation: one of `ACTIVATION_NAMES`.
+        dropout: probability of a zero; the rest is scaled up.
+        generator: where dropout's seed is drawn; None for torch's default.
+        backend: one of `normwise.kernels.registry.BACKENDS`; None for the one in force.
 
     Returns:
         The input's shape and dtype, contiguous. Statistics are float32, float64 for float64 input.
@@ -41,7 +53,30 @@ def layer_norm(
     >>> layer_norm(torch.tensor([[1.0, 3.0]]), (2,), eps=1e-12)
     tensor([[-1.,  1.]])
     """
-    return torch.layer_norm(input, tuple(normalized_shape), weight, bias, eps, torch.backends.cudnn.enabled)
+    normalized = tuple(normalized_shape)
+    if residual is not None or activation != "none":
+        check_after(input, residual, activation)
+    backend = registry.requested(backend)
+    # Torch refuses other shapes, in its words.
+    if backend != "aten" and normalized and tuple(input.shape[-len(normalized) :]) == normalized:
+        output = cpu.attempt_normalize(
+            "layer_norm",
+            backend,
+            cpu.LAYER,
+            input,
+            weight,
+            bias,
+            residual,
+            trailing=len(normalized),
+            eps=eps,
+            activation=activation,
+            rate=dropout,
+            generator=generator,
+        )
+        if output is not None:
+            return output
+    output = torch.layer_norm(input, normalized, weight, bias, eps, torch.backends.cudnn.enabled)
+    return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
 
 def layer_norm_over_channels(
@@ -51,6 +86,11 @@ def layer_norm_over_channels(
     eps: float = 1e-5,
     *,
     num_channels: int | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """Normalize axis 1 of channels-first input by its mean and variance, position by position.
 
@@ -62,6 +102,11 @@ def layer_norm_over_channels(
         bias: (C,) or None for 0.
         eps: added to the variance, under the root.
         num_channels: C, where no weight tells it.
+        residual: of the input's shape, added before the activation.
+        activation: one of `ACTIVATION_NAMES`.
+        dropout: probability of a zero; the rest is scaled up.
+        generator: where dropout's seed is drawn; None for torch's default.
+        backend: one of `normwise.kernels.registry.BACKENDS`; None for the one in force.
 
     Returns:
         The input's shape, dtype and layout. Statistics are float32, float64 for float64 input.
@@ -77,4 +122,24 @@ def layer_norm_over_channels(
              [ 1.]]])
     """
     check_channels("LayerNorm", input, num_channels if weight is None else weight.shape[0])
-    return aten.layer_norm_over_channels(input, weight, bias, eps)
+    if residual is not None or activation != "none":
+        check_after(input, residual, activation)
+    backend = registry.requested(backend)
+    if backend != "aten":
+        output = cpu.attempt_normalize(
+            "layer_norm_over_channels",
+            backend,
+            cpu.LAYER,
+            input,
+            weight,
+            bias,
+            residual,
+            eps=eps,
+            activation=activation,
+            rate=dropout,
+            generator=generator,
+        )
+        if output is not None:
+            return output
+    output = aten.layer_norm_over_channels(input, weight, bias, eps)
+    return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -24,7 +24,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+import torch
+
 from normwise.errors import BackendError, explain, unknown_name
+
+_is_compiling = torch.compiler.is_compiling
 
 BACKENDS: tuple[str, ...] = ("auto", "aten", "portable", "native", "cpu")
 """The names that can be asked for."""
@@ -84,12 +88,17 @@ def _of_environment() -> str:
 
 
 def requested(backend: str | None = None) -> str:
-    """The back end that a call asks for: by argument, by `use_backend`, or by the environment.
+    """The back end that a call asks for: by argument, by `use_backend`, or by the environment; compiled programs ask for
+    "aten".
 
     >>> with use_backend("aten"):
     ...     requested(), requested("cpu")
     ('aten', 'cpu')
     """
+    if _is_compiling():  # a compiler sees torch's operators; what a block asks for it cannot know
+        if backend not in (None, "auto", "aten"):
+            refuse("torch.compile", checked(str(backend)), "the program is being compiled or exported")
+        return "aten"
     if backend is not None:
         return checked(backend)
     mode = _mode.get()

@@ -8,6 +8,7 @@ torch's norms.
 from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from normwise.layers.batch_norm_act import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
 from normwise.layers.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from normwise.layers.explain_backend import explain_backend
 from normwise.layers.group_norm import GroupNorm
 from normwise.layers.group_norm_act import GroupNormAct
 from normwise.layers.initialize_weight_norm import initialize_weight_norm_
@@ -56,6 +57,7 @@ __all__ = [
     "RMSNormAct2d",
     "RMSNormAct3d",
     "WeightNorm",
+    "explain_backend",
     "initialize_weight_norm_",
     "remove_weight_norm",
     "weight_norm",

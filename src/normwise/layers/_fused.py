@@ -6,6 +6,7 @@ from torch import Tensor
 
 from normwise import functional
 from normwise.layers._state import Normalizer
+from normwise.layers._trace import as_leaf, is_traced
 
 
 class Fused(Normalizer):
@@ -27,8 +28,15 @@ class Fused(Normalizer):
 
     def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return ``dropout(activation(normalize(input) + residual))``."""
-        normalized = self.normalize(input)
-        return functional.finish(normalized, residual, self.activation, self.dropout, self.training)
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input, residual)
+            return output
+        return self.normalize(
+            input,
+            residual=residual,
+            activation=self.activation,
+            dropout=self.dropout if self.training else 0.0,
+        )
 
     def extra_repr(self) -> str:
         """What the normalization says, then activation and dropout."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
+from normwise.layers._trace import as_leaf, is_traced
 
 Device = torch.device | str | int | None
 DType = torch.dtype | None
@@ -16,8 +17,8 @@ DType = torch.dtype | None
 class Normalizer(nn.Module):
     """A module that normalizes; a class says how, and how its arguments are written."""
 
-    def normalize(self, input: Tensor) -> Tensor:
-        """Normalize the input."""
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
+        """Normalize the input; then residual, activation and dropout, as the functions of `functional` take them."""
         raise NotImplementedError(f"{type(self).__name__} must define `normalize`")
 
     def describe(self) -> str:
@@ -26,6 +27,9 @@ class Normalizer(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize the input."""
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input)
+            return output
         return self.normalize(input)
 
     def extra_repr(self) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normwise import functional
+from normwise.layers._trace import as_leaf, is_traced
 
 
-def batch_norm_of(layer: Any, input: Tensor) -> Tensor:
+def batch_norm_of(layer: Any, input: Tensor, **after: Any) -> Tensor:
     """Normalize by the state of a layer that has the attributes of torch's, fused or not.
 
     Batch statistics are used in training, and in evaluation where there are no running ones; the running ones
@@ -19,18 +19,25 @@ def batch_norm_of(layer: Any, input: Tensor) -> Tensor:
     None.
     """
     training, mean, var = layer.training, layer.running_mean, layer.running_var
-    momentum: float | Tensor | None = layer.momentum
+    batches = None
     if not training:
         training = mean is None and var is None
     elif not layer.track_running_stats:
         mean = var = None
-    elif layer.num_batches_tracked is not None:
-        layer.num_batches_tracked.add_(1)
-        if momentum is None:
-            wide = torch.float64 if mean is None else torch.promote_types(mean.dtype, torch.float32)
-            momentum = layer.num_batches_tracked.to(wide).reciprocal()
-    momentum = 0.0 if momentum is None else momentum
-    return functional.batch_norm(input, mean, var, layer.weight, layer.bias, training, momentum, layer.eps)
+    else:
+        batches = layer.num_batches_tracked
+    return functional.batch_norm(
+        input,
+        mean,
+        var,
+        layer.weight,
+        layer.bias,
+        training,
+        layer.momentum,
+        layer.eps,
+        num_batches_tracked=batches,
+        **after,
+    )
 
 
 class _BatchNormForward(_BatchNorm):
@@ -38,6 +45,9 @@ class _BatchNormForward(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize the input."""
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input)
+            return output
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
         return batch_norm_of(self, input)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from normwise.layers._fused import Fused
@@ -38,10 +40,10 @@ class _BatchNormAct(Ranked, Fused, Tracked):
         )
         self.set_finish(activation, dropout)
 
-    def normalize(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
         self.check_rank(input)
-        return batch_norm_of(self, input)
+        return batch_norm_of(self, input, **after)
 
 
 class BatchNormAct1d(_BatchNormAct):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
-from normwise.functional import check_rate
+from normwise.functional import check_rate, dropout
+from normwise.layers._trace import as_leaf, is_traced
 
 
 class _CheckedRate(nn.modules.dropout._DropoutNd):
@@ -27,6 +28,13 @@ class Dropout(_CheckedRate, nn.Dropout):
     >>> Dropout(0.5).eval()(torch.ones(3))
     tensor([1., 1., 1.])
     """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop elements in training."""
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input)
+            return output
+        return dropout(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_CheckedRate, nn.Dropout1d):

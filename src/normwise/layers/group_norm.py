@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from normwise import functional
 from normwise.geometry import Geometry
 from normwise.layers._state import Device, DType
+from normwise.layers._trace import as_leaf, is_traced
 
 
 class GroupNorm(nn.GroupNorm):
@@ -50,4 +51,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize the input."""
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input)
+            return output
         return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

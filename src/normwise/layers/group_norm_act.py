@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from normwise import functional
@@ -61,9 +63,9 @@ class GroupNormAct(Fused, Affine):
         self.affine = affine
         self.set_finish(activation, dropout)
 
-    def normalize(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
-        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps, **after)
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from normwise import functional
+from normwise.layers._trace import as_leaf, is_traced
 
 
-def instance_norm_of(layer: Any, input: Tensor) -> Tensor:
+def instance_norm_of(layer: Any, input: Tensor, **after: Any) -> Tensor:
     """Normalize by the state of a layer that has the attributes of torch's, fused or not.
 
     The input's own statistics are used in training and where none are tracked.
@@ -24,11 +25,19 @@ def instance_norm_of(layer: Any, input: Tensor) -> Tensor:
         layer.training or not layer.track_running_stats,
         0.0 if layer.momentum is None else layer.momentum,
         layer.eps,
+        **after,
     )
 
 
 class _InstanceNormForward(_InstanceNorm):
     """The operation of the three classes; checks and the form without samples are torch's."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize the input."""
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input)
+            return output
+        return super().forward(input)
 
     def _apply_instance_norm(self, input: Tensor) -> Tensor:
         return instance_norm_of(self, input)

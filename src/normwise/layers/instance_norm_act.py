@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
@@ -39,12 +41,14 @@ class _InstanceNormAct(Ranked, Fused, Tracked):
         )
         self.set_finish(activation, dropout)
 
-    def normalize(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input; one without samples, (C, *), is a batch of one."""
         self.check_rank(input)
         unbatched = input.dim() == self.ranks[0]
         if unbatched:
             input = input.unsqueeze(0)
+            if after.get("residual") is not None:
+                after["residual"] = after["residual"].unsqueeze(0)
         if input.shape[1] != self.num_features and (self.affine or self.track_running_stats):
             raise ArgumentError(
                 explain(
@@ -53,7 +57,7 @@ class _InstanceNormAct(Ranked, Fused, Tracked):
                     f"{input.shape[1]}",
                 )
             )
-        output = instance_norm_of(self, input)
+        output = instance_norm_of(self, input, **after)
         return output.squeeze(0) if unbatched else output
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from normwise import functional
 from normwise.layers._state import Affine, Device, DType, Ranked
+from normwise.layers._trace import as_leaf, is_traced
 
 
 class LayerNorm(nn.LayerNorm):
@@ -26,6 +29,9 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize the input."""
+        if is_traced(input):
+            output: Tensor = as_leaf(self, input)
+            return output
         return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
@@ -46,11 +52,11 @@ class LayerNormOverChannels(Ranked, Affine):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
 
-    def normalize(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
         self.check_rank(input)
         return functional.layer_norm_over_channels(
-            input, self.weight, self.bias, self.eps, num_channels=self.num_channels
+            input, self.weight, self.bias, self.eps, num_channels=self.num_channels, **after
         )
 
     def describe(self) -> str:

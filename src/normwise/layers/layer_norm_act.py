@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -59,9 +60,9 @@ class LayerNormAct(Fused, Affine):
         self.elementwise_affine = elementwise_affine
         self.set_finish(activation, dropout)
 
-    def normalize(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
-        return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps, **after)
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from normwise import functional
 from normwise.layers._state import Affine, Device, DType, Ranked
+from normwise.layers._trace import as_leaf, is_traced
 
 
 class RMSNorm(nn.RMSNorm):
@@ -26,6 +29,9 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize the input."""
+        if is_traced(x):
+            output: Tensor = as_leaf(self, x)
+            return output
         return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
@@ -45,10 +51,12 @@ class RMSNormOverChannels(Ranked, Affine):
         self.eps = eps
         self.elementwise_affine = elementwise_affine
 
-    def normalize(self, input: Tensor) -> Tensor:
+    def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
         self.check_rank(input)
-        return functional.rms_norm_over_channels(input, self.weight, self.eps, num_channels=self.num_channels)
+        return functional.rms_norm_over_channels(
+            input, self.weight, self.eps, num_channels=self.num_channels, **after
+        )
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -5,7 +5,8 @@ Nothing is validated here; `normwise.functional` does that once.
 
 from normwise.kernels.aten.activation import ACTIVATIONS
 from normwise.kernels.aten.batch_norm import batch_norm
-from normwise.kernels.aten.instance_norm import instance_norm
+from normwise.kernels.aten.dropout import dropout
+from normwise.kernels.aten.instance_norm import instance_norm, track_instances
 from normwise.kernels.aten.layer_norm import layer_norm_over_channels
 from normwise.kernels.aten.rms_norm import rms_norm_over_channels
 from normwise.kernels.aten.weight_norm import weight_norm
@@ -13,8 +14,10 @@ from normwise.kernels.aten.weight_norm import weight_norm
 __all__ = [
     "ACTIVATIONS",
     "batch_norm",
+    "dropout",
     "instance_norm",
     "layer_norm_over_channels",
     "rms_norm_over_channels",
+    "track_instances",
     "weight_norm",
 ]

@@ -1,7 +1,7 @@
 """normwise's own kernels for the CPU, and which calls they take.
 
-`attempt_…` runs a call and gives its result, or gives None where "auto" was asked for and the kernels cannot take the call or would
-not be faster. Nothing is validated here; `normwise.functional` does that once.
+`attempt_…` runs a call and gives its result, or gives None where "auto" was asked for and the kernels cannot take
+the call or would not be faster. Nothing is validated here; `normwise.functional` does that once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from normwise.kernels import registry
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import ACROSS, GROUP, LAST, LAYER, Call, channels_in, like
+from normwise.kernels.cpu.call import ACROSS, GROUP, LAST, LAYER, Call, channels_in, dense, like
 from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.preference import slower
@@ -61,6 +61,8 @@ def attempt_normalize(
     """
     running = (options.get("running_mean"), options.get("running_var"))
     reason = _why_not(x, (weight, bias, *running), residual)
+    if reason is None and options.get("rate", 0.0) >= 1.0:
+        reason = "dropout drops everything"
     call = None
     if reason is None:
         if trailing:
@@ -71,8 +73,7 @@ def attempt_normalize(
             sizes = channels_in(x, stacked)
             if sizes is None:
                 x = x.contiguous()
-                sizes = channels_in(x, stacked)
-                assert sizes is not None  # noqa: S101
+                sizes = dense(x, stacked)
             samples, channels, positions, layout = sizes
             count = channels if family == ACROSS else groups
             call = Call(family, samples, channels, positions, layout, count, x.shape[0] if stacked else 1)
@@ -99,8 +100,6 @@ def attempt_dropout(
     reason = _why_not(x, (), None)
     if reason is None and not (x.is_contiguous() or channels_in(x) is not None):
         reason = "the values do not lie densely"
-    if reason is None and backend == "auto":
-        reason = None if x.numel() >= 64 else None
     if reason is not None:
         _pass_on("dropout", backend, x, reason)
         return None

@@ -1,6 +1,6 @@
 """One call of a normalization kernel: which elements share a statistic, where they lie, and what follows.
 
-Index convention as in `normwise.geometry`: (N, C, S) are samples, channels, positions; K is the number of stacked models.
+Index convention as in `normwise.geometry`: (N, C, S) are samples, channels, positions; K counts stacked models.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Call:
     @property
     def gate_words(self) -> int:
         """Words of sixteen bits that a residual before a ReLU needs."""
-        row, rows = (self.positions, self.channels) if self.layout == FIRST else (self.channels, self.positions)
+        row, rows = (
+            (self.positions, self.channels) if self.layout == FIRST else (self.channels, self.positions)
+        )
         return self.models * self.samples * rows * -(-row // 16)
 
     @property
@@ -115,13 +117,20 @@ def channels_in(x: Tensor, stacked: bool = False) -> tuple[int, int, int, int] |
     >>> channels_in(torch.ones(2, 3, 4, 5)), channels_in(torch.ones(2, 4, 5, 3).movedim(-1, 1))
     ((2, 3, 20, 0), (2, 3, 20, 1))
     """
-    shape = x.shape[1:] if stacked else x.shape
-    positions = math.prod(shape[2:])
     if x.is_contiguous():
-        return shape[0], shape[1], positions, LAST if positions == 1 else FIRST
+        return dense(x, stacked)
     if lies_channels_last(x, stacked):
-        return shape[0], shape[1], positions, LAST
+        return *dense(x, stacked)[:3], LAST
     return None
+
+
+def dense(x: Tensor, stacked: bool = False) -> tuple[int, int, int, int]:
+    """(N, C, S, layout) of a contiguous input; with one position a channel the channels are last, too."""
+    shape = x.shape[1:] if stacked else x.shape
+    if len(shape) == 2:
+        return shape[0], shape[1], 1, LAST
+    positions = math.prod(shape[2:])
+    return shape[0], shape[1], positions, LAST if positions == 1 else FIRST
 
 
 def lies_channels_last(x: Tensor, stacked: bool = False) -> bool:

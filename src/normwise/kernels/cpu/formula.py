@@ -1,7 +1,7 @@
 """The gradient of a fused normalization in torch's operators: where it is differentiated again, or transformed.
 
-Index convention: values are viewed as (K, N, G, C / G, S), for K stacked models and G groups of channels; layer normalization
-shares statistics over axis 3 alone.
+Index convention: values are viewed as (K, N, G, C / G, S), for K stacked models and G groups of channels; layer
+normalization shares statistics over axis 3 alone.
 """
 
 from __future__ import annotations
@@ -142,14 +142,18 @@ def _keep_mask(call: Call, keep: Tensor) -> Tensor:
 
 def _carry_back(activation: str, z: Tensor, dz: Tensor) -> Tensor:
     """The gradient behind an activation, carried to its input z."""
+    carried: Tensor
     if activation == "relu":
-        return _aten.threshold_backward(dz, z, 0)
-    if activation == "leaky_relu":
-        return _aten.leaky_relu_backward(dz, z, _SLOPE, False)
-    if activation == "gelu":
-        return _aten.gelu_backward(dz, z)
-    if activation == "silu":
-        return _aten.silu_backward(dz, z)
-    if activation == "tanh":
-        return _aten.tanh_backward(dz, torch.tanh(z))
-    return _aten.sigmoid_backward(dz, torch.sigmoid(z))
+        carried = _aten.threshold_backward(dz, z, 0)
+    elif activation == "leaky_relu":
+        carried = _aten.leaky_relu_backward(dz, z, _SLOPE, False)
+    elif activation == "gelu":
+        carried = _aten.gelu_backward(dz, z)
+    elif activation == "silu":
+        gate = torch.sigmoid(z)  # aten's own rule has no derivative
+        carried = dz * gate * (1 + z * (1 - gate))
+    elif activation == "tanh":
+        carried = _aten.tanh_backward(dz, torch.tanh(z))
+    else:
+        carried = _aten.sigmoid_backward(dz, torch.sigmoid(z))
+    return carried

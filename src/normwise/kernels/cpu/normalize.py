@@ -139,7 +139,9 @@ class _Normalize(torch.autograd.Function):
                     "one of the variables needed for gradient computation has been modified by an inplace "
                     "operation: weight or bias of a normalization whose gradient is to be differentiated"
                 )
-            return *gradients(call, dy, x, weight, bias, residual, values, gate, keep, ctx.needs_input_grad), None
+            return *gradients(
+                call, dy, x, weight, bias, residual, values, gate, keep, ctx.needs_input_grad
+            ), None
         needs_x, needs_weight, needs_bias, needs_residual, _ = ctx.needs_input_grad
         dy = like(dy, x)
         dx = torch.empty_like(x) if needs_x else None
@@ -147,7 +149,9 @@ class _Normalize(torch.autograd.Function):
         dbias = torch.empty_like(bias) if needs_bias else None
         dresidual = torch.empty_like(x) if needs_residual else None
         library.portable().norm_backward(
-            *_common(call, x, residual, (values, gate, keep), _DTYPES[_parameter_dtype(call, x, weight, bias)]),
+            *_common(
+                call, x, residual, (values, gate, keep), _DTYPES[_parameter_dtype(call, x, weight, bias)]
+            ),
             dy.data_ptr(),
             address(dx),
             address(dresidual),
