@@ -171,6 +171,18 @@ def test_a_failed_compilation_leaves_nothing_and_shows_the_complaint(csrc: Path,
     assert [file.suffix for file in (own_cache / "native").rglob("*") if file.is_file()] == [".lock"]
 
 
+def test_a_source_that_changes_while_it_is_compiled_is_not_kept(
+    csrc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = tmp_path / "c++"
+    compiler.write_text(f'#!/bin/sh\necho "#define ANSWER 43" > {csrc}/abi.h\nexec c++ "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(build.BuildError, match="must not change meanwhile"):
+        build.build_native()
+    assert build.native_path() is None
+
+
 def test_a_folder_that_cannot_be_written_is_named(
     csrc: Path, compiled: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,9 @@
 """The native extension: a C++ autograd node, compiled on this machine against the torch that is installed here.
 
-A binary that uses torch's headers runs with that one torch alone, so no wheel can bring it. It is kept in a cache under a
-key of everything that determines it (torch, Python, the machine, the sources, the flags): another torch finds no file, and
-never a wrong one. Nothing is compiled unless somebody asks for it, with `normwise build-native` or `build_native`.
+A binary that uses torch's headers runs with that one torch alone, so no wheel can bring it. It is kept in a cache under
+a key of everything that determines it (torch, Python, the machine, the sources, the flags): another torch finds no
+file, and never a wrong one. Nothing is compiled unless somebody asks for it, with `normwise build-native` or
+`build_native`.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def native_path() -> Path | None:
 def build_native(force: bool = False, tell: Callable[[str], object] | None = None) -> Path:
     """Compile the native extension against the installed torch, unless that has been done, and return its path.
 
-    Takes about 40 s and 1 GB of memory. The file appears whole or not at all, and of two processes that ask at once, one
-    compiles and the other waits.
+    Takes about 40 s. The file appears whole or not at all, and of two processes that ask at once, one compiles and the
+    other waits.
 
     Args:
         force: compile even if the file is there.
@@ -241,6 +242,12 @@ def _compile(compiler: list[str], folder: Path, target: Path) -> None:
                     "the compiler must accept the extension",
                     f"exit code {done.returncode} from {shlex.join(command)}\n{complaint}",
                     "torch's headers need g++ 11 or clang++ 14, or newer, and Python's headers (python3-dev)",
+                )
+            )
+        if _target() != target:  # the key would be that of another text
+            raise BuildError(
+                explain(
+                    _WHO, "the sources must not change meanwhile", f"another text in {folder}", "build again"
                 )
             )
         os.replace(output, target)
