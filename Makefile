@@ -22,7 +22,7 @@ report: set-up  ## write the newest run's report again
 	$(BIN)/normwise report "$$(ls -td runs/*/ | head -n 1)" $(ARGS)
 
 bench: set-up  ## time the layers against torch's own
-	$(BIN)/python benchmarks/layers.py $(ARGS)
+	$(BIN)/normwise bench $(ARGS)
 
 kernels: $(STAMP)  ## compile the CPU kernels into the checkout; only what changed
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/kernels -G Ninja --log-level=WARNING \

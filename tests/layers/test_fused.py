@@ -59,7 +59,7 @@ def test_is_the_plain_layer_and_then_the_rest(name: str, activation: str, traini
     x, r = torch.randn(shape, requires_grad=True), torch.randn(shape, requires_grad=True)
     cotangent = torch.randn(shape)
     expected, actual = ACTIVATIONS[activation](plain(x) + r), fused(x, residual=r)
-    assert torch.equal(actual, expected)
+    assert_close(actual, expected, what="output")
     theirs = torch.autograd.grad(expected, [x, r, *plain.parameters()], cotangent)
     mine = torch.autograd.grad(actual, [x, r, *fused.parameters()], cotangent)
     for a, b in zip(mine, theirs, strict=True):
@@ -67,7 +67,7 @@ def test_is_the_plain_layer_and_then_the_rest(name: str, activation: str, traini
     for (key, a), (_, b) in zip(fused.named_buffers(), plain.named_buffers(), strict=True):
         assert torch.equal(a, b), key
     without = fused.eval()(x)
-    assert torch.equal(without, ACTIVATIONS[activation](plain.eval()(x)))
+    assert_close(without, ACTIVATIONS[activation](plain.eval()(x)), what="evaluation")
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -75,7 +75,7 @@ def test_every_activation(activation: str) -> None:
     torch.manual_seed(0)
     plain, fused, shape = build("BatchNorm2d", activation=activation)
     x = torch.randn(shape)
-    assert torch.equal(fused(x), ACTIVATIONS[activation](plain(x)))
+    assert_close(fused(x), ACTIVATIONS[activation](plain(x)), what="output")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -90,7 +90,7 @@ def test_dropout_is_last_and_for_training(name: str) -> None:
     assert_close(dropped[~zero], full[~zero] / 0.75, what="what is kept")
     fused.eval()
     plain.eval()
-    assert torch.equal(fused(x), torch.sigmoid(plain(x)))
+    assert_close(fused(x), torch.sigmoid(plain(x)), what="evaluation")
 
 
 @pytest.mark.parametrize("name", FAMILIES)

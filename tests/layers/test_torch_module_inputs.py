@@ -5,6 +5,7 @@ The table is read in a process of its own: importing torch's test utilities sets
 
 from __future__ import annotations
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from normwise import layers
-from normwise.testing import assert_close
+from normwise.testing import assert_close, assert_no_worse
 
 NAMES = [
     *(f"{family}{rank}d" for family in ("BatchNorm", "InstanceNorm") for rank in (1, 2, 3)),
@@ -66,16 +67,22 @@ def test_rows_of_torchs_table(table: list[Row], name: str, dtype: torch.dtype) -
         theirs = getattr(nn, name)(*args, **kwargs, dtype=dtype).train(training)
         ours.load_state_dict(theirs.state_dict())
         inputs = [x.to(dtype).requires_grad_() for x in call]
+        exact = copy.deepcopy(theirs).double()
+        wide = [x.detach().double().requires_grad_() for x in inputs]
         mine, expected = ours(*inputs, **call_kwargs), theirs(*inputs, **call_kwargs)
         where = f"{name} {description} training={training}"
         assert_close(mine, expected, what=f"output of {where}")
         cotangent = torch.randn_like(expected)
-        leaves = [[*inputs, *layer.parameters()] for layer in (ours, theirs)]
-        for a, b in zip(
+        leaves = [
+            [*given, *layer.parameters()]
+            for given, layer in ((inputs, ours), (inputs, theirs), (wide, exact))
+        ]
+        for a, b, e in zip(
             torch.autograd.grad(mine, leaves[0], cotangent),
             torch.autograd.grad(expected, leaves[1], cotangent),
+            torch.autograd.grad(exact(*wide, **call_kwargs), leaves[2], cotangent.double()),
             strict=True,
         ):
-            assert_close(a, b, what=f"gradient of {where}", scale=4.0)
+            assert_no_worse(a, b, e, what=f"gradient of {where}", scale=4.0)
         for (key, a), (_, b) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
             assert_close(a, b, what=f"buffer {key} of {where}")

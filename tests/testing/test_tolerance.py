@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from normwise.testing import ULPS, assert_close
+from normwise.testing import ULPS, assert_close, assert_no_worse
 
 NAN, INF = float("nan"), float("inf")
 
@@ -63,3 +63,16 @@ def test_integers_are_compared_exactly() -> None:
 
 def test_nothing_agrees_with_nothing() -> None:
     assert_close(torch.empty(0, 3), torch.empty(0, 3))
+
+
+def test_no_worse_than_a_rival() -> None:
+    exact, near, far = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.1]), torch.tensor([1.0, 2.2])
+    assert_no_worse(exact, far, exact)
+    assert_no_worse(near, far, exact)
+    assert_no_worse(far, near, exact, times=2.1)
+    with pytest.raises(AssertionError, match="values: off by"):
+        assert_no_worse(far, near, exact)
+    with pytest.raises(AssertionError, match="not finite"):
+        assert_no_worse(torch.tensor([1.0, float("nan")]), far, exact)
+    with pytest.raises(AssertionError, match="shape"):
+        assert_no_worse(near[:1], far[:1], exact)

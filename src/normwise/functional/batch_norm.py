@@ -110,6 +110,8 @@ def batch_norm(
         )
         if output is not None:
             return output
+    else:
+        registry.note_aten("batch_norm", input.shape)
     output = aten.batch_norm(
         input,
         running_mean,

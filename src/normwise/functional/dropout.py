@@ -63,6 +63,8 @@ def dropout(
         output = cpu.attempt_dropout(backend, input, p, inplace, stacked, generator)
         if output is not None:
             return output
+    else:
+        registry.note_aten("dropout", input.shape)
     return aten.dropout(input, p, inplace, generator)
 
 

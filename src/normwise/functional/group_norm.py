@@ -88,5 +88,7 @@ def group_norm(
         )
         if output is not None:
             return output
+    else:
+        registry.note_aten("group_norm", input.shape)
     output = torch.group_norm(input, num_groups, weight, bias, eps, torch.backends.cudnn.enabled)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -101,6 +101,8 @@ def instance_norm(
             if use_input_stats and running_mean is not None and running_var is not None:
                 aten.track_instances(input.detach(), running_mean, running_var, momentum)
             return output
+    else:
+        registry.note_aten("instance_norm", input.shape)
     output = aten.instance_norm(
         input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
     )

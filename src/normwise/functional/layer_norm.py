@@ -75,6 +75,8 @@ def layer_norm(
         )
         if output is not None:
             return output
+    else:
+        registry.note_aten("layer_norm", input.shape)
     output = torch.layer_norm(input, normalized, weight, bias, eps, torch.backends.cudnn.enabled)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
@@ -141,5 +143,7 @@ def layer_norm_over_channels(
         )
         if output is not None:
             return output
+    else:
+        registry.note_aten("layer_norm_over_channels", input.shape)
     output = aten.layer_norm_over_channels(input, weight, bias, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -75,6 +75,8 @@ def rms_norm(
         )
         if output is not None:
             return output
+    else:
+        registry.note_aten("rms_norm", input.shape)
     output = torch.rms_norm(input, normalized, weight, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
@@ -138,6 +140,8 @@ def rms_norm_over_channels(
         )
         if output is not None:
             return output
+    else:
+        registry.note_aten("rms_norm_over_channels", input.shape)
     output = aten.rms_norm_over_channels(input, weight, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -88,8 +88,9 @@ def _of_environment() -> str:
 
 
 def requested(backend: str | None = None) -> str:
-    """The back end that a call asks for: by argument, by `use_backend`, or by the environment; compiled programs ask for
-    "aten".
+    """The back end that a call asks for: by argument, by `use_backend`, or by the environment.
+
+    Compiled programs ask for "aten".
 
     >>> with use_backend("aten"):
     ...     requested(), requested("cpu")
@@ -147,6 +148,17 @@ def recording() -> list[Choice] | None:
     """Where choices are to be noted, or None; asked by every call, so it does nothing else."""
     mode = _mode.get()
     return None if mode is None else mode.record
+
+
+def note_aten(operation: str, shape: Sequence[int]) -> None:
+    """Note that torch's operators run for a call that no other back end was offered."""
+    if _is_compiling():
+        return
+    record = recording()
+    if record is not None:
+        record.append(
+            Choice(operation, tuple(shape), "aten", None, {"cpu": "torch's operators were asked for"})
+        )
 
 
 def refuse(who: str, backend: str, reason: str) -> NoReturn:

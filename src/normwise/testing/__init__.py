@@ -6,6 +6,6 @@
 
 from normwise.testing._case import LayerCase
 from normwise.testing.contract import FEATURES, check_layer
-from normwise.testing.tolerance import ULPS, assert_close
+from normwise.testing.tolerance import ULPS, assert_close, assert_no_worse
 
-__all__ = ["FEATURES", "ULPS", "LayerCase", "assert_close", "check_layer"]
+__all__ = ["FEATURES", "ULPS", "LayerCase", "assert_close", "assert_no_worse", "check_layer"]

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.gradcheck import GradcheckError
 
+from normwise.kernels.registry import use_backend
 from normwise.testing._case import LayerCase, require, run
 
 _Function = Callable[..., Tensor]
@@ -37,10 +38,13 @@ def double_backward(case: LayerCase) -> None:
 
 
 def forward_mode(case: LayerCase) -> None:
-    """Forward-mode derivatives are those of finite differences, in both modes."""
+    """Forward-mode derivatives are those of finite differences, in both modes.
+
+    Torch's operators give them, whose dropout masks are not those of normwise's kernels: they run on both sides.
+    """
     for training in (True, False):
         function, inputs = _as_function(case, training)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), use_backend("aten"):
             # At the first forward-mode derivative torch compiles its rules with a function that it
             # deprecates.
             warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)

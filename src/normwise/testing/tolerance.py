@@ -48,3 +48,36 @@ def assert_close(
     if error > ulps * factor * unit * largest:
         distance = f"{error / (unit * largest):.3g} ulps of {actual.dtype}" if largest else f"{error:.3g}"
         raise AssertionError(f"{what}: off by {distance}, {ulps * factor:g} ulps allowed")
+
+
+def assert_no_worse(
+    actual: Tensor,
+    rival: Tensor,
+    exact: Tensor,
+    *,
+    what: str = "values",
+    scale: float = 0.0,
+    times: float = 1.0,
+) -> None:
+    """Raise AssertionError unless `actual` agrees with `exact` within the table, or errs no more than a rival does.
+
+    Torch's own results can be far off in narrow dtypes and where terms cancel; agreeing with those would be no merit.
+
+    Args:
+        actual: the result in question.
+        rival: another implementation's result for the same input, in the same dtype.
+        exact: the result in float64.
+        what: names the result in the message.
+        scale: as in `assert_close`.
+        times: how many times the rival's largest error is allowed.
+
+    >>> assert_no_worse(torch.tensor([1.1]), torch.tensor([0.8]), torch.tensor([1.0]))
+    """
+    try:
+        assert_close(actual, exact, what=what, scale=scale)
+    except AssertionError:
+        if actual.shape != exact.shape:
+            raise
+        mine, others = ((x.double() - exact.double()).abs().max().item() for x in (actual, rival))
+        if not mine <= times * others:  # false for NaN
+            raise

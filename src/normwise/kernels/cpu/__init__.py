@@ -59,10 +59,21 @@ def attempt_normalize(
     Raises:
         BackendError: the back end was asked for by name and cannot run.
     """
-    running = (options.get("running_mean"), options.get("running_var"))
-    reason = _why_not(x, (weight, bias, *running), residual)
+    parameters = (weight, bias, options.get("running_mean"), options.get("running_var"))
+    reason = _why_not(x, parameters, residual)
+    # A kernel that believed a wrong size would read what is not there; torch refuses it, in its words.
+    if reason is None and not trailing and x.dim() < 2 + stacked:
+        reason = "the input has no axis of channels"
+    if reason is None:
+        size = (
+            math.prod(x.shape[-trailing:]) if trailing else x.shape[0] * x.shape[2] if stacked else x.shape[1]
+        )
+        if any(tensor is not None and tensor.numel() != size for tensor in parameters):
+            reason = "parameters of another size than the channels"
     if reason is None and options.get("rate", 0.0) >= 1.0:
         reason = "dropout drops everything"
+    if reason is None and trailing and backend == "auto" and not x.is_contiguous():
+        reason = "the normalized axes do not lie together in memory"
     call = None
     if reason is None:
         if trailing:
