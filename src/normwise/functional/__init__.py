@@ -10,11 +10,13 @@ from normwise.functional.finish import ACTIVATION_NAMES, check_finish, finish
 from normwise.functional.group_norm import group_norm
 from normwise.functional.instance_norm import instance_norm
 from normwise.functional.layer_norm import layer_norm, layer_norm_over_channels
+from normwise.functional.moments import Moments, moments
 from normwise.functional.rms_norm import rms_norm, rms_norm_over_channels
 from normwise.functional.weight_norm import weight_norm
 
 __all__ = [
     "ACTIVATION_NAMES",
+    "Moments",
     "batch_norm",
     "check_finish",
     "check_rate",
@@ -24,6 +26,7 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "layer_norm_over_channels",
+    "moments",
     "rms_norm",
     "rms_norm_over_channels",
     "weight_norm",

@@ -1,7 +1,8 @@
-"""The check that an input has the channels that a layer was built for."""
+"""Checks of what goes with an input: the channels that a layer was built for, and the weights of its elements."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
@@ -20,3 +21,23 @@ def check_channels(who: str, input: Tensor, channels: int | None) -> None:
                 "channels come first: move them there with movedim(-1, 1)",
             )
         )
+
+
+def check_weights(who: str, input: Tensor, sample_weight: Tensor) -> Tensor:
+    """The weights of samples and positions of (N, C, *) as (N, S), float32.
+
+    Raises:
+        ArgumentError: (a ValueError) they are neither (N, *) nor (N,).
+    """
+    places = (input.shape[0], *input.shape[2:])
+    if tuple(sample_weight.shape) not in (places, (places[0], *(1,) * (len(places) - 1)), places[:1]):
+        raise ArgumentError(
+            explain(
+                who,
+                f"`sample_weight` must be (N, *), here {places}, or (N,)",
+                f"shape {tuple(sample_weight.shape)}",
+            )
+        )
+    if sample_weight.dim() < len(places):
+        sample_weight = sample_weight.reshape(-1, *(1,) * (len(places) - 1))
+    return sample_weight.detach().to(torch.float32).expand(places).reshape(places[0], -1).contiguous()

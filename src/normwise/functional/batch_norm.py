@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
+from normwise.functional._channels import check_weights
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
 from normwise.kernels import aten, cpu, registry
@@ -150,18 +151,7 @@ def _checked(input: Tensor, sample_weight: Tensor | None, stacked: bool, trainin
         return None
     if stacked:
         raise ArgumentError(explain("BatchNorm", "`sample_weight` is for one model", "stacked input"))
-    places = (input.shape[0], *input.shape[2:])
-    if tuple(sample_weight.shape) not in (places, (places[0], *(1,) * (len(places) - 1)), places[:1]):
-        raise ArgumentError(
-            explain(
-                "BatchNorm",
-                f"`sample_weight` must be (N, *), here {places}, or (N,)",
-                f"shape {tuple(sample_weight.shape)}",
-            )
-        )
-    if sample_weight.dim() < len(places):
-        sample_weight = sample_weight.reshape(-1, *(1,) * (len(places) - 1))
-    return sample_weight.detach().to(torch.float32).expand(places).reshape(places[0], -1).contiguous()
+    return check_weights("BatchNorm", input, sample_weight)
 
 
 def _refuse_single_value(input: Tensor) -> None:

@@ -17,6 +17,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from torch.overrides import TorchFunctionMode
 
+from normwise.kernels.registry import use_backend
 from normwise.monitor.preserve import preserved
 from normwise.results import LayerSignals
 
@@ -143,11 +144,24 @@ class SignalProbe:
 
 
 class _Activations(TorchFunctionMode):
-    """Hands each call of an activation function to `watch(received, run)`, which must call `run`."""
+    """Hands each call of an activation function to `watch(received, run)`, which must call `run`.
+
+    Torch's operators are asked for meanwhile: a kernel that does an activation in the same pass calls no function for
+    it.
+    """
 
     def __init__(self, watch: Callable[[Tensor, Callable[[], Tensor]], Tensor]) -> None:
         super().__init__()
         self._watch = watch
+        self._backend = use_backend("aten")
+
+    def __enter__(self) -> Any:
+        self._backend.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._backend.__exit__(*raised)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from normwise.errors import ArgumentError, explain
+from normwise.kernels.cpu import penalty
 from normwise.regularizers._selection import Pick
 
 
@@ -28,6 +29,9 @@ def proximal_step_(picks: Sequence[Pick], lr: float, l1: float, l2: float, who: 
             )
     weights = [pick.tensor for pick in picks if pick.trains]
     if not weights:
+        return
+    if penalty.takes("proximal_step", weights):
+        penalty.proximal_(weights, lr * l1, lr * l2)
         return
     # w − clamp(w, −t, t) is exactly zero wherever |w| ≤ t.
     cut = torch._foreach_clamp_min(weights, -lr * l1)

@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from normwise.kernels.cpu import penalty
 from normwise.kernels.gate import is_plain_cpu
 
 
 def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
     """Return the sum as a scalar of the first tensor's device, float32 for 16-bit tensors."""
+    if penalty.takes("penalty", weights):
+        total: Tensor = _Kernel.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
+        return total
     if is_plain_cpu(*weights):
         value: Tensor = _OneNode.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
         return value
@@ -35,6 +39,31 @@ def _sum(scalars: list[Tensor]) -> Tensor:
     for scalar in scalars[1:]:
         total = total + scalar.to(total.device)
     return total
+
+
+class _Kernel(torch.autograd.Function):
+    """Normwise's kernel over each tensor; torch's operators where the gradient itself is differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, l1: float, l2: float, *weights: Tensor) -> Tensor:
+        ctx.l1, ctx.l2 = l1, l2
+        ctx.save_for_backward(*weights)
+        sizes, squares = penalty.sums(weights)
+        wide = torch.float64 if weights[0].dtype is torch.float64 else torch.float32
+        return torch.tensor(l1 * sizes + l2 / 2 * squares, dtype=wide)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = cotangents
+        needed, weights = ctx.needs_input_grad[2:], ctx.saved_tensors
+        wanted = tuple(w for w, is_needed in zip(weights, needed, strict=True) if is_needed)
+        if torch.is_grad_enabled() or not is_plain_cpu(grad, *wanted):
+            formed = _gradients(wanted, grad, ctx.l1, ctx.l2)
+        else:
+            scale = float(grad)
+            formed = penalty.gradients(wanted, scale * ctx.l1, scale * ctx.l2)
+        grads = iter(formed)
+        return None, None, *(next(grads) if is_needed else None for is_needed in needed)
 
 
 class _OneNode(torch.autograd.Function):

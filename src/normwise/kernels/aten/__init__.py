@@ -8,6 +8,7 @@ from normwise.kernels.aten.batch_norm import batch_norm
 from normwise.kernels.aten.dropout import dropout
 from normwise.kernels.aten.instance_norm import instance_norm, track_instances
 from normwise.kernels.aten.layer_norm import layer_norm_over_channels
+from normwise.kernels.aten.moments import moments
 from normwise.kernels.aten.rms_norm import rms_norm_over_channels
 from normwise.kernels.aten.weight_norm import weight_norm
 
@@ -17,6 +18,7 @@ __all__ = [
     "dropout",
     "instance_norm",
     "layer_norm_over_channels",
+    "moments",
     "rms_norm_over_channels",
     "track_instances",
     "weight_norm",
