@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#define NW_ABI_VERSION 1
+#define NW_ABI_VERSION 2
 
 enum nw_dtype : int32_t { NW_F32 = 0, NW_F64 = 1, NW_BF16 = 2, NW_F16 = 3 };
 

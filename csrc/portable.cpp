@@ -175,8 +175,8 @@ void use_isa(const std::string& name) {
 
 bool has_isa(const std::string& name) { return nw_kernels(name.c_str()) != nullptr; }
 
-// Where the table lies, for the native binding.
-Address table() { return reinterpret_cast<Address>(kernels); }
+// Where the choice of kernels is kept, for the native binding: what is chosen here holds there.
+Address table() { return reinterpret_cast<Address>(&kernels); }
 
 // Threads of a kernel that is called now; 1 where the build has no OpenMP.
 int threads() {

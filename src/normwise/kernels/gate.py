@@ -11,23 +11,39 @@ _PLAIN = (Tensor, Parameter)
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
+_traced = torch._C._get_tracing_state
 
 
 def is_plain_cpu(*tensors: Tensor) -> bool:
     """Whether all tensors are exact tensors or parameters on the CPU and no transform is active.
 
     A branch on a value breaks compile, export and vmap; fake and meta tensors have no values; some of torch's
-    fused operators have no forward-mode derivative.
+    fused operators have no forward-mode derivative; a trace of `torch.jit` would take a result for a constant.
 
     >>> is_plain_cpu(torch.ones(2)), is_plain_cpu(torch.ones(2, device="meta"))
     (True, False)
     """
-    if _is_compiling() or _transform() is not None or _dispatch_modes() or forward_ad._current_level >= 0:
+    if (
+        _is_compiling()
+        or _transform() is not None
+        or _dispatch_modes()
+        or forward_ad._current_level >= 0
+        or _traced() is not None
+    ):
         return False
     for tensor in tensors:  # noqa: SIM110 - a generator would cost more than all the rest
         if type(tensor) not in _PLAIN or not tensor.is_cpu:
             return False
     return True
+
+
+def stands_for_itself(tensor: Tensor) -> bool:
+    """Whether the values lie at the tensor's address: it is dense, not negated lazily, and has memory.
+
+    >>> stands_for_itself(torch.ones(2)), stands_for_itself(torch.ones(2, dtype=torch.cfloat).conj().imag)
+    (True, False)
+    """
+    return tensor.layout is torch.strided and not tensor.is_neg() and not tensor._is_zerotensor()
 
 
 def why_shut(*tensors: Tensor) -> str | None:
@@ -44,6 +60,8 @@ def why_shut(*tensors: Tensor) -> str | None:
         return "forward-mode differentiation is active"
     if _dispatch_modes():
         return "a dispatch mode sees every operator (fake tensors, tracing, counting)"
+    if _traced() is not None:
+        return "torch.jit traces the program"
     for tensor in tensors:
         if type(tensor) not in _PLAIN:
             return f"a tensor is a {type(tensor).__qualname__}"

@@ -7,22 +7,29 @@ the call or would not be faster. Nothing is validated here; `normwise.functional
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from normwise.kernels import registry
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import ACROSS, GROUP, LAST, LAYER, Call, channels_in, dense, like
+from normwise.kernels.cpu.call import (
+    ACROSS,
+    ACTIVATIONS,
+    DTYPES,
+    GROUP,
+    LAYER,
+    lies_channels_last,
+    like,
+    plan,
+)
 from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.preference import slower
-from normwise.kernels.gate import is_plain_cpu, why_shut
+from normwise.kernels.gate import is_plain_cpu, stands_for_itself, why_shut
 
 __all__ = ["ACROSS", "GROUP", "LAYER", "attempt_dropout", "attempt_normalize"]
 
-_DTYPES = library._DTYPES
 _NARROW = (torch.bfloat16, torch.float16)
 _FASTEST = ("auto", "cpu", "native")
 
@@ -39,7 +46,17 @@ def attempt_normalize(
     groups: int = 1,
     trailing: int = 0,
     stacked: bool = False,
-    **options: Any,
+    batch_statistics: bool = True,
+    centred: bool = True,
+    eps: float = 1e-5,
+    momentum: float = 0.0,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    batches: Tensor | None = None,
+    sample_weight: Tensor | None = None,
+    activation: str = "none",
+    rate: float = 0.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor | None:
     """Normalize in one pass, or None.
 
@@ -54,111 +71,172 @@ def attempt_normalize(
         groups: of channels that share a statistic, for `GROUP`.
         trailing: axes at the end that are normalized, for layer normalization of what lies together.
         stacked: x is (K, N, C, *).
-        options: the further fields of `Call`.
+        batch_statistics: of the input, and not the running ones.
+        centred: the mean is subtracted.
+        eps: under the root.
+        momentum: of the running statistics; negative counts all batches alike.
+        running_mean: read or moved, (C,), or (K, C) where stacked.
+        running_var: read or moved, as the mean.
+        batches: the counter of batches, raised where it is given.
+        sample_weight: (N, S), float32.
+        activation: by name.
+        rate: of dropout.
+        generator: of dropout.
 
     Raises:
         BackendError: the back end was asked for by name and cannot run.
     """
-    parameters = (weight, bias, options.get("running_mean"), options.get("running_var"))
-    reason = _why_not(x, parameters, residual)
-    # A kernel that believed a wrong size would read what is not there; torch refuses it, in its words.
-    if reason is None and not trailing and x.dim() < 2 + stacked:
-        reason = "the input has no axis of channels"
-    if reason is None:
-        size = (
-            math.prod(x.shape[-trailing:]) if trailing else x.shape[0] * x.shape[2] if stacked else x.shape[1]
-        )
-        if any(tensor is not None and tensor.numel() != size for tensor in parameters):
-            reason = "parameters of another size than the channels"
-    if reason is None and options.get("rate", 0.0) >= 1.0:
-        reason = "dropout drops everything"
-    if reason is None and trailing and backend == "auto" and not x.is_contiguous():
-        reason = "the normalized axes do not lie together in memory"
-    call = None
-    if reason is None:
-        if trailing:
-            x = x if x.is_contiguous() else x.contiguous()
-            normalized = math.prod(x.shape[-trailing:])
-            call = Call(family, x.numel() // normalized, normalized, 1, LAST, 1, 1, True)
+    reason = None
+    if backend == "auto":
+        if trailing and not x.is_contiguous():
+            reason = "the normalized axes do not lie together in memory"
         else:
-            sizes = channels_in(x, stacked)
-            if sizes is None:
-                x = x.contiguous()
-                sizes = dense(x, stacked)
-            samples, channels, positions, layout = sizes
-            count = channels if family == ACROSS else groups
-            call = Call(family, samples, channels, positions, layout, count, x.shape[0] if stacked else 1)
-        for name, value in options.items():
-            setattr(call, name, value)
-        if backend == "auto":
-            reason = slower(operation, call, x)
-    if reason is not None or call is None:
-        _pass_on(operation, backend, x, reason or "")
+            reason = slower(operation, x)
+    # The native binding has the gate in C++: what it takes needs no further question.
+    if reason is None and backend in _FASTEST and (native := library.native()) is not None:
+        output: Tensor | None = native.normalize(
+            family,
+            x,
+            weight,
+            bias,
+            residual,
+            groups,
+            trailing,
+            stacked,
+            batch_statistics,
+            centred,
+            eps,
+            momentum,
+            running_mean,
+            running_var,
+            batches,
+            sample_weight,
+            ACTIVATIONS[activation],
+            rate,
+            generator,
+        )
+        if output is not None:
+            _note(operation, x, "native")
+            return output
+    parameters = [t for t in (weight, bias, running_mean, running_var) if t is not None]
+    if reason is None:
+        others = [t for t in (residual, batches, sample_weight) if t is not None]
+        reason = _why_not(x, parameters, others) or _why_unfit(x, parameters, trailing, stacked)
+    if reason is None and residual is not None and residual.dtype is not x.dtype:
+        reason = f"a residual of {residual.dtype} for an input of {x.dtype}"
+    if (
+        reason is None
+        and family == ACROSS
+        and not batch_statistics
+        and not (running_mean is not None and running_var is not None)
+    ):
+        reason = "there are no running statistics"
+    if reason is None and rate >= 1.0:
+        reason = "dropout drops everything"
+    if not _runs_portable(operation, backend, x, reason):
         return None
-    binding = _binding(operation, backend, x)
+    last = False
+    if not x.is_contiguous():
+        last = not trailing and lies_channels_last(x, stacked)
+        if not last:
+            x = x.contiguous()
+    call = plan(
+        family,
+        x.shape,
+        x.dtype,
+        parameters[0].dtype if parameters else x.dtype,
+        last,
+        groups,
+        trailing,
+        stacked,
+        centred,
+        batch_statistics,
+        eps,
+        activation,
+        rate,
+        residual is not None,
+    )
     if residual is not None:
         residual = like(residual, x)
-    if binding == "native":
-        result: Tensor = library.native().normalize(call, x, weight, bias, residual)
-        return result
-    return normalize(call, x, weight, bias, residual)
+    state = (momentum, running_mean, running_var, batches, sample_weight, generator)
+    return normalize(call, x, weight, bias, residual, state)
 
 
 def attempt_dropout(
     backend: str, x: Tensor, rate: float, inplace: bool, models: int, generator: torch.Generator | None
 ) -> Tensor | None:
     """Drop elements, or None; see `attempt_normalize`. The rate is above 0 and below 1."""
-    reason = _why_not(x, (), None)
-    if reason is None and not (x.is_contiguous() or channels_in(x) is not None):
+    if backend in _FASTEST and (native := library.native()) is not None:
+        output: Tensor | None = native.dropout(x, rate, inplace, models, generator)
+        if output is not None:
+            _note("dropout", x, "native")
+            return output
+    reason = _why_not(x, [], [])
+    if reason is None and not (x.is_contiguous() or lies_channels_last(x)):
         reason = "the values do not lie densely"
-    if reason is not None:
-        _pass_on("dropout", backend, x, reason)
+    if not _runs_portable("dropout", backend, x, reason):
         return None
-    _binding("dropout", backend, x)
     return dropout(x, rate, inplace, models, generator)
 
 
-def _why_not(x: Tensor, parameters: tuple[Tensor | None, ...], residual: Tensor | None) -> str | None:
-    """Why the kernels cannot take the tensors, or None."""
-    present = [tensor for tensor in parameters if tensor is not None]
-    if not is_plain_cpu(x, *present) or (residual is not None and not is_plain_cpu(residual)):
-        return why_shut(x, *present, *(() if residual is None else (residual,)))
+def _why_not(x: Tensor, parameters: list[Tensor], others: list[Tensor]) -> str | None:
+    """Why the kernels cannot look at the tensors, or None."""
+    if not is_plain_cpu(x, *parameters, *others):
+        return why_shut(x, *parameters, *others)
+    for tensor in (x, *others):
+        if not stands_for_itself(tensor):
+            return f"a tensor is {tensor.layout}, or stands for values that are not in memory"
     dtype = x.dtype
-    if dtype not in _DTYPES or x.layout is not torch.strided or x.is_neg():
-        return f"the kernels have no {dtype}, {x.layout}" + (", negated lazily" if x.is_neg() else "")
+    if dtype not in DTYPES:
+        return f"the kernels have no {dtype}"
     if x.numel() == 0:
         return "the input is empty"
-    if present:
-        first = present[0].dtype
+    if parameters:
+        first = parameters[0].dtype
         if first is not dtype and not (first is torch.float32 and dtype in _NARROW):
             return f"parameters of {first} for an input of {dtype}"
-        for tensor in present:
+        for tensor in parameters:
             if tensor.dtype is not first or not tensor.is_contiguous():
                 return "parameters of several dtypes, or with gaps"
-    if residual is not None and (residual.dtype is not dtype or residual.is_neg()):
-        return f"a residual of {residual.dtype} for an input of {dtype}"
-    if library.portable() is None:
-        return library.why_missing("portable")
+    return library.why_missing("portable")
+
+
+def _why_unfit(x: Tensor, parameters: list[Tensor], trailing: int, stacked: bool) -> str | None:
+    """Why the sizes do not fit, or None. A kernel that believed a wrong one would read what is not there."""
+    if trailing:
+        size = math.prod(x.shape[-trailing:])
+    elif x.dim() < 2 + stacked:
+        return "the input has no axis of channels"
+    else:
+        size = x.shape[0] * x.shape[2] if stacked else x.shape[1]
+    for tensor in parameters:
+        if tensor.numel() != size:
+            return "parameters of another size than the channels"
     return None
 
 
-def _pass_on(operation: str, backend: str, x: Tensor, reason: str) -> None:
-    """Note that torch's operators run, or raise where another back end was asked for."""
+def _note(operation: str, x: Tensor, binding: str) -> None:
+    """Note that the kernels run, where it is asked."""
+    record = registry.recording()
+    if record is not None:
+        refused = (
+            {}
+            if binding == "native"
+            else {"native": library.why_missing("native") or "portable was asked for"}
+        )
+        record.append(registry.Choice(operation, tuple(x.shape), binding, library.isa(), refused))
+
+
+def _runs_portable(operation: str, backend: str, x: Tensor, reason: str | None) -> bool:
+    """Whether the portable binding runs, noted; raises where another back end was asked for than the one that can."""
+    if reason is None and backend == "native":
+        reason = library.why_missing("native") or "its gate is shut"
+    if reason is None:
+        _note(operation, x, "portable")
+        return True
     if backend != "auto":
         registry.refuse(operation, backend, reason)
     record = registry.recording()
     if record is not None:
         record.append(registry.Choice(operation, tuple(x.shape), "aten", None, {"cpu": reason}))
-
-
-def _binding(operation: str, backend: str, x: Tensor) -> str:
-    """The binding that runs, noted; an absent one that was asked for by name raises."""
-    native = backend in _FASTEST and library.native() is not None
-    if backend == "native" and not native:
-        registry.refuse(operation, backend, library.why_missing("native") or "")
-    binding = "native" if native else "portable"
-    record = registry.recording()
-    if record is not None:
-        refused = {} if native else {"native": library.why_missing("native") or "portable was asked for"}
-        record.append(registry.Choice(operation, tuple(x.shape), binding, library.isa(), refused))
-    return binding
+    return False

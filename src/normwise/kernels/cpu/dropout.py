@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import like
+from normwise.kernels.cpu.call import DTYPES, like, threshold_of
 from normwise.kernels.cpu.normalize import draw_seeds
-from normwise.kernels.gate import is_plain_cpu
+from normwise.kernels.gate import is_plain_cpu, stands_for_itself
 
 
 def dropout(
     input: Tensor, rate: float, inplace: bool, models: int, generator: torch.Generator | None
 ) -> Tensor:
-    """Drop elements of an input that lies densely; `normwise.kernels.cpu.accepts_dropout` has said yes."""
+    """Drop elements of an input that `normwise.kernels.cpu` has found fit."""
     seeds = draw_seeds(models, generator)
-    threshold = min(round(rate * 65536), 65535)
+    threshold = threshold_of(rate)
     if torch.is_grad_enabled() and input.requires_grad:
         output: Tensor = _Dropout.apply(input, seeds, threshold, inplace)  # type: ignore[no-untyped-call]
         return output
@@ -32,7 +32,7 @@ def dropout(
 def _run(x: Tensor, y: Tensor, seeds: Tensor, threshold: int) -> None:
     models = seeds.numel()
     library.portable().dropout(
-        library._DTYPES[x.dtype],
+        DTYPES[x.dtype],
         models,
         x.numel() // models,
         seeds.data_ptr(),
@@ -59,16 +59,16 @@ class _Dropout(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = cotangents
-        shape_like = torch.empty_strided(dy.shape, ctx.strides, dtype=dy.dtype)
-        if not is_plain_cpu(dy):
+        as_it_lay = torch.empty_strided(dy.shape, ctx.strides, dtype=dy.dtype, device="cpu")
+        if not is_plain_cpu(dy) or not stands_for_itself(dy):
             # A transform of the backward pass: the mask as a tensor.
-            _run(torch.ones_like(shape_like), shape_like, ctx.seeds, ctx.threshold)
-            return dy * shape_like, None, None, None
+            _run(torch.ones_like(as_it_lay), as_it_lay, ctx.seeds, ctx.threshold)
+            return dy * as_it_lay, None, None, None
         if torch.is_grad_enabled() and dy.requires_grad:
-            again: Tensor = _Again.apply(like(dy, shape_like), ctx.seeds, ctx.threshold)  # type: ignore[no-untyped-call]
+            again: Tensor = _Again.apply(like(dy, as_it_lay), ctx.seeds, ctx.threshold)  # type: ignore[no-untyped-call]
             return again, None, None, None
-        _run(like(dy, shape_like), shape_like, ctx.seeds, ctx.threshold)
-        return shape_like, None, None, None
+        _run(like(dy, as_it_lay), as_it_lay, ctx.seeds, ctx.threshold)
+        return as_it_lay, None, None, None
 
 
 class _Again(_Dropout):

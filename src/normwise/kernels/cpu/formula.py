@@ -6,10 +6,23 @@ normalization shares statistics over axis 3 alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from normwise.kernels.cpu.call import ACROSS, FIRST, GROUP, Call
+from normwise.kernels.cpu.call import (
+    ACROSS,
+    FIRST,
+    GELU,
+    GROUP,
+    LEAKY_RELU,
+    NONE,
+    RELU,
+    SILU,
+    TANH,
+    Call,
+)
 
 _aten = torch.ops.aten
 _SLOPE = 0.01
@@ -22,9 +35,8 @@ def gradients(
     weight: Tensor | None,
     bias: Tensor | None,
     residual: Tensor | None,
-    values: Tensor,
-    gate: Tensor | None,
-    keep: Tensor | None,
+    buffer: Tensor,
+    sample_weight: Tensor | None,
     needs: tuple[bool, ...],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of input, weight, bias and residual, where they are needed; differentiable any number of times.
@@ -32,21 +44,32 @@ def gradients(
     ``dx = r · (g − w · (Σ g + x̂ · Σ g · x̂) / W)`` with ``g = dz · weight``: the sums are over the elements that share
     a statistic, w is an element's weight in it (1 without `sample_weight`) and W their sum. Without statistics of the
     input itself the bracket is g.
+
+    Args:
+        call: of the forward pass.
+        dy: the gradient behind the call.
+        x: the input.
+        weight: or None for 1.
+        bias: or None for 0.
+        residual: where it is still needed.
+        buffer: what the forward pass left, in the parts of `Call.parts`.
+        sample_weight: (N, S), or None for 1.
+        needs: which of input, weight, bias and residual need a gradient.
     """
     wide = torch.float64 if x.dtype is torch.float64 else torch.float32
     seen = _view(call, x.to(wide))
-    weights = _weights(call, wide)
-    mean, r = _statistics(call, seen, weights, values)
+    weights = _weights(call, sample_weight, wide)
+    mean, r = _statistics(call, seen, weights, buffer)
     hat = (seen - mean) * r
     scale = None if weight is None else _per_channel(call, weight.to(wide))
 
     dz = _view(call, dy.to(wide))
-    if gate is not None:
-        dz = dz * (_gate_mask(call, gate).to(wide) * call.keep_scale)
+    if call.gated:
+        dz = dz * (_gate_mask(call, buffer).to(wide) * call.keep_scale)
     else:
-        if keep is not None:
-            dz = dz * (_keep_mask(call, keep).to(wide) * call.keep_scale)
-        if call.activation != "none":
+        if call.threshold:
+            dz = dz * (_keep_mask(call, buffer).to(wide) * call.keep_scale)
+        if call.activation != NONE:
             z = hat if scale is None else hat * scale
             if bias is not None:
                 z = z + _per_channel(call, bias.to(wide))
@@ -71,6 +94,11 @@ def gradients(
     return dx, dweight, dbias, dz.reshape(x.shape).to(x.dtype) if needs[3] else None
 
 
+def differentiate(sizes: tuple[Any, ...], *tensors: Any) -> tuple[Tensor | None, ...]:
+    """`gradients` for the native binding, which knows a `Call` by its fields."""
+    return gradients(Call(*sizes), *tensors)
+
+
 def _view(call: Call, x: Tensor) -> Tensor:
     """(N, C, *) or (K, N, C, *), or (*, C) where the channels trail, as (K, N, G, C / G, S)."""
     groups = call.groups if call.family != ACROSS else call.channels
@@ -92,17 +120,18 @@ def _count(call: Call) -> int:
     return call.channels // call.groups * (call.positions if call.family == GROUP else 1)
 
 
-def _weights(call: Call, wide: torch.dtype) -> Tensor | None:
-    if call.sample_weight is None or call.family != ACROSS:
+def _weights(call: Call, sample_weight: Tensor | None, wide: torch.dtype) -> Tensor | None:
+    if sample_weight is None or call.family != ACROSS:
         return None
-    return call.sample_weight.to(wide).reshape(1, call.samples, 1, 1, call.positions)
+    return sample_weight.to(wide).reshape(1, call.samples, 1, 1, call.positions)
 
 
-def _statistics(call: Call, seen: Tensor, weights: Tensor | None, values: Tensor) -> tuple[Tensor, Tensor]:
+def _statistics(call: Call, seen: Tensor, weights: Tensor | None, buffer: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and 1 / sqrt(var + eps): of the input, as functions of it, or those that the forward pass left."""
     axes = _shared(call)
     if not call.batch_statistics:
-        high, low, r = values[: 3 * call.models * call.channels].view(3, call.models, 1, call.channels, 1, 1)
+        bytes_ = 3 * call.models * call.channels * seen.element_size()
+        high, low, r = buffer[:bytes_].view(seen.dtype).view(3, call.models, 1, call.channels, 1, 1)
         return high + low, r
     if weights is not None:
         share = weights / weights.sum()
@@ -129,30 +158,32 @@ def _from_memory(call: Call, values: Tensor) -> Tensor:
     return _view(call, lying.transpose(2, 3))
 
 
-def _gate_mask(call: Call, gate: Tensor) -> Tensor:
-    row = call.positions if call.layout == FIRST else call.channels
-    bits = _unpacked(gate.view(-1, -(-row // 16)), 16).flatten(1)
-    return _from_memory(call, bits[:, :row].contiguous())
+def _gate_mask(call: Call, buffer: Tensor) -> Tensor:
+    rows, words = call.models * call.elements // call.row, -(-call.row // 16)
+    gate = buffer[call.parts[0] :][: 2 * rows * words]
+    bits = _unpacked(gate.view(rows, 2 * words), 8).flatten(1)
+    return _from_memory(call, bits[:, : call.row].contiguous())
 
 
-def _keep_mask(call: Call, keep: Tensor) -> Tensor:
-    bits = _unpacked(keep[:-16].view(call.models, -1), 8).flatten(1)
+def _keep_mask(call: Call, buffer: Tensor) -> Tensor:
+    keep = buffer[call.parts[1] : call.parts[2] - 16]
+    bits = _unpacked(keep.view(call.models, -1), 8).flatten(1)
     return _from_memory(call, bits[:, : call.elements].contiguous())
 
 
-def _carry_back(activation: str, z: Tensor, dz: Tensor) -> Tensor:
+def _carry_back(activation: int, z: Tensor, dz: Tensor) -> Tensor:
     """The gradient behind an activation, carried to its input z."""
     carried: Tensor
-    if activation == "relu":
+    if activation == RELU:
         carried = _aten.threshold_backward(dz, z, 0)
-    elif activation == "leaky_relu":
+    elif activation == LEAKY_RELU:
         carried = _aten.leaky_relu_backward(dz, z, _SLOPE, False)
-    elif activation == "gelu":
+    elif activation == GELU:
         carried = _aten.gelu_backward(dz, z)
-    elif activation == "silu":
+    elif activation == SILU:
         gate = torch.sigmoid(z)  # aten's own rule has no derivative
         carried = dz * gate * (1 + z * (1 - gate))
-    elif activation == "tanh":
+    elif activation == TANH:
         carried = _aten.tanh_backward(dz, torch.tanh(z))
     else:
         carried = _aten.sigmoid_backward(dz, torch.sigmoid(z))

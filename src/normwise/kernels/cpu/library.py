@@ -12,13 +12,13 @@ from typing import Any
 import torch  # first: it brings the OpenMP whose threads the kernels share
 
 from normwise.kernels.cpu.build import MODULE, native_path
-
-_DTYPES: dict[torch.dtype, int] = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+from normwise.kernels.cpu.call import DTYPES
+from normwise.kernels.cpu.formula import differentiate
 
 
 def dtype_code(dtype: torch.dtype) -> int | None:
     """The kernels' number of a dtype, or None where they have none."""
-    return _DTYPES.get(dtype)
+    return DTYPES.get(dtype)
 
 
 @functools.cache
@@ -46,9 +46,11 @@ def _load_native() -> tuple[Any, str | None]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        module.connect(portable.table())
     except (ImportError, RuntimeError) as error:
         return None, f"its file does not load: {error}"
+    if module.ABI_VERSION != portable.ABI_VERSION:
+        return None, "the kernels that it would call are of another version: reinstall normwise"
+    module.connect(portable.table(), differentiate)
     sys.modules[name] = module
     return module, None
 

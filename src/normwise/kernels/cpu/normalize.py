@@ -6,24 +6,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import increment_version
 
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import ACTIVATIONS, Call, address, like, version_of
+from normwise.kernels.cpu.call import Call, address, like, version_of
 from normwise.kernels.cpu.formula import gradients
-from normwise.kernels.gate import is_plain_cpu
+from normwise.kernels.gate import is_plain_cpu, stands_for_itself
+
+State = tuple[float, Tensor | None, Tensor | None, Tensor | None, Tensor | None, torch.Generator | None]
+"""Momentum, running mean, running variance, counter of batches, sample weights, generator."""
 
 _grad_enabled = torch.is_grad_enabled
-_DTYPES = library._DTYPES
-_Saved = tuple[Tensor, Tensor | None, Tensor | None]
+_increment_version = torch._C._increment_version
 
 
 def normalize(
-    call: Call, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None
+    call: Call, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, state: State
 ) -> Tensor:
-    """Run the portable kernel; `normwise.kernels.cpu.accepts` has said yes.
+    """Run the portable kernel on tensors that `normwise.kernels.cpu` has found fit.
 
-    The running statistics and the counter in `call` are moved; their version counters go up.
+    The running statistics and the counter in `state` are moved; their version counters go up.
     """
     if _grad_enabled() and (
         x.requires_grad
@@ -31,82 +32,52 @@ def normalize(
         or (bias is not None and bias.requires_grad)
         or (residual is not None and residual.requires_grad)
     ):
-        output: Tensor = _Normalize.apply(x, weight, bias, residual, call)  # type: ignore[no-untyped-call]
+        output: Tensor = _apply(x, weight, bias, residual, call, state)  # type: ignore[no-untyped-call]
         return output
-    return _forward(call, x, weight, bias, residual)[0]
-
-
-def keep_bits(models: int, elements: int, threshold: int, seeds: Tensor) -> Tensor:
-    """One bit an element, in memory order; a model's are padded to 128, and 16 bytes follow the last."""
-    bits = torch.empty(models * (-(-elements // 128) * 16) + 16, dtype=torch.uint8)
-    library.portable().keep(models, elements, seeds.data_ptr(), 0, threshold, bits.data_ptr())
-    return bits
+    return _forward(call, x, weight, bias, residual, state)[0]
 
 
 def draw_seeds(models: int, generator: torch.Generator | None) -> Tensor:
     """A seed for each model out of torch's generator, so that `torch.manual_seed` determines the masks."""
-    return torch.empty(models, dtype=torch.int64).random_(generator=generator)
-
-
-def _common(call: Call, x: Tensor, residual: Tensor | None, saved: _Saved, dtype: int) -> tuple[Any, ...]:
-    values, gate, keep = saved
-    return (
-        call.family,
-        _DTYPES[x.dtype],
-        call.layout,
-        ACTIVATIONS[call.activation],
-        dtype,
-        call.batch_statistics,
-        call.centred,
-        call.models,
-        call.samples,
-        call.channels,
-        call.positions,
-        call.groups,
-        call.keep_scale,
-        x.data_ptr(),
-        address(residual),
-        address(call.sample_weight),
-        values.data_ptr(),
-        address(gate),
-        address(keep),
-    )
-
-
-def _parameter_dtype(call: Call, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> torch.dtype:
-    for tensor in (weight, bias, call.running_mean, call.running_var):
-        if tensor is not None:
-            return tensor.dtype
-    return x.dtype
+    return torch.empty(models, dtype=torch.int64, device="cpu").random_(generator=generator)
 
 
 def _forward(
-    call: Call, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None
-) -> tuple[Tensor, _Saved]:
-    wide = torch.float64 if x.dtype is torch.float64 else torch.float32
-    values = torch.empty(call.saved_elements, dtype=wide)
-    gate = keep = None
-    if residual is not None and call.activation == "relu":
-        gate = torch.empty(call.gate_words, dtype=torch.int16)
-    if call.rate:
-        keep = keep_bits(call.models, call.elements, call.threshold, draw_seeds(call.models, call.generator))
+    call: Call, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, state: State
+) -> tuple[Tensor, Tensor]:
+    momentum, mean, var, batches, sample_weight, generator = state
+    kernels = library.portable()
+    gate, keep, end = call.parts
+    buffer = x.new_empty(end, dtype=torch.uint8)
+    start = buffer.data_ptr()
+    keep_at = 0
+    if call.threshold:
+        # The gate takes the bits up: they are not kept beside it.
+        bits = x.new_empty(call.keep_bytes, dtype=torch.uint8) if call.gated else buffer
+        keep_at = bits.data_ptr() if call.gated else start + keep
+        seeds = draw_seeds(call.models, generator)
+        kernels.keep(call.models, call.elements, seeds.data_ptr(), 0, call.threshold, keep_at)
     y = torch.empty_like(x)
-    tracked = call.running_mean if call.batch_statistics else None
-    library.portable().norm_forward(
-        *_common(call, x, residual, (values, gate, keep), _DTYPES[_parameter_dtype(call, x, weight, bias)]),
+    kernels.norm_forward(
+        *call.leading,
+        x.data_ptr(),
+        0 if residual is None else residual.data_ptr(),
+        0 if sample_weight is None else sample_weight.data_ptr(),
+        start,
+        start + gate if call.gated else 0,
+        keep_at,
         call.eps,
-        call.momentum,
-        address(weight),
-        address(bias),
-        address(call.running_mean),
-        address(call.running_var),
-        address(call.batches),
+        momentum,
+        0 if weight is None else weight.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        0 if mean is None else mean.data_ptr(),
+        0 if var is None else var.data_ptr(),
+        0 if batches is None else batches.data_ptr(),
         y.data_ptr(),
     )
-    if tracked is not None or call.batches is not None:
-        moved = (call.running_mean, call.running_var, call.batches)
-        increment_version([t for t in moved if t is not None and not t.is_inference()])
-    return y, (values, gate, keep)
+    if call.batch_statistics and (mean is not None or var is not None or batches is not None):
+        _increment_version([t for t in (mean, var, batches) if t is not None and not t.is_inference()])
+    return y, buffer
 
 
 class _Normalize(torch.autograd.Function):
@@ -114,48 +85,60 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, call: Call
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        call: Call,
+        state: State,
     ) -> Tensor:
-        y, (values, gate, keep) = _forward(call, x, weight, bias, residual)
-        if gate is not None:
-            keep = None  # it is in the gate
-        kept = residual if gate is None and call.activation != "none" else None
-        ctx.save_for_backward(x, values, gate, keep, kept)
+        y, buffer = _forward(call, x, weight, bias, residual, state)
+        # With a gate, or no activation, the gradient does not depend on the residual.
+        ctx.save_for_backward(x, buffer, None if call.gated or not call.activation else residual, state[4])
         ctx.call = call
-        # Copies of both are in `values`; the tensors themselves are only for a second derivative.
-        ctx.affine = (weight, bias)
-        ctx.versions = (version_of(weight), version_of(bias))
+        # Copies of both are in the buffer; the tensors themselves are only for a second derivative.
+        ctx.affine = (weight, bias, version_of(weight), version_of(bias))
         return y
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         (dy,) = cotangents
-        x, values, gate, keep, residual = ctx.saved_tensors
+        x, buffer, residual, sample_weight = ctx.saved_tensors
         call: Call = ctx.call
-        weight, bias = ctx.affine
-        if _grad_enabled() or not is_plain_cpu(dy):
-            if ctx.versions != (version_of(weight), version_of(bias)):
+        weight, bias, weight_version, bias_version = ctx.affine
+        needs_x, needs_weight, needs_bias, needs_residual, _, _ = needs = ctx.needs_input_grad
+        if _grad_enabled() or not is_plain_cpu(dy) or not stands_for_itself(dy):
+            if weight_version != version_of(weight) or bias_version != version_of(bias):
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace "
                     "operation: weight or bias of a normalization whose gradient is to be differentiated"
                 )
-            return *gradients(
-                call, dy, x, weight, bias, residual, values, gate, keep, ctx.needs_input_grad
-            ), None
-        needs_x, needs_weight, needs_bias, needs_residual, _ = ctx.needs_input_grad
+            found = gradients(call, dy, x, weight, bias, residual, buffer, sample_weight, needs)
+            return *found, None, None
         dy = like(dy, x)
         dx = torch.empty_like(x) if needs_x else None
         dweight = torch.empty_like(weight) if needs_weight else None
         dbias = torch.empty_like(bias) if needs_bias else None
         dresidual = torch.empty_like(x) if needs_residual else None
+        gate, keep, _ = call.parts
+        start = buffer.data_ptr()
         library.portable().norm_backward(
-            *_common(
-                call, x, residual, (values, gate, keep), _DTYPES[_parameter_dtype(call, x, weight, bias)]
-            ),
+            *call.leading,
+            x.data_ptr(),
+            0 if residual is None else residual.data_ptr(),
+            0 if sample_weight is None else sample_weight.data_ptr(),
+            start,
+            start + gate if call.gated else 0,
+            start + keep if call.threshold and not call.gated else 0,
             dy.data_ptr(),
             address(dx),
             address(dresidual),
             address(dweight),
             address(dbias),
         )
-        return dx, dweight, dbias, dresidual, None
+        return dx, dweight, dbias, dresidual, None, None
+
+
+# Past torch's own `apply`, which looks for transforms: the gate has, and looking takes a third of an empty call's time.
+_apply = super(torch.autograd.Function, _Normalize).apply

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from normwise.kernels.cpu.call import Call
 
-
-def slower(operation: str, call: Call, x: Tensor) -> str | None:
+def slower(operation: str, x: Tensor) -> str | None:
     """Why torch's operator is preferred for a call, or None where the kernels are."""
     return None
