@@ -157,10 +157,10 @@ class _Activations(TorchFunctionMode):
 
     def __enter__(self) -> Any:
         self._backend.__enter__()
-        return super().__enter__()
+        return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         self._backend.__exit__(*raised)
 
     def __torch_function__(
