@@ -12,6 +12,19 @@ _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _traced = torch._C._get_tracing_state
+_keys = torch._C._dispatch_keys
+
+
+def _usual_keys() -> frozenset[int]:
+    """The dispatch keys of a dense tensor on the CPU, made outside and inside of inference mode."""
+    found = []
+    for inference in (False, True):
+        with torch.inference_mode(inference):
+            found.append(_keys(torch.empty(0, device="cpu")).raw_repr())
+    return frozenset(found)
+
+
+_USUAL_KEYS = _usual_keys()
 
 
 def is_plain_cpu(*tensors: Tensor) -> bool:
@@ -38,12 +51,12 @@ def is_plain_cpu(*tensors: Tensor) -> bool:
 
 
 def stands_for_itself(tensor: Tensor) -> bool:
-    """Whether the values lie at the tensor's address: it is dense, not negated lazily, and has memory.
+    """Whether the values lie at the tensor's address: it is dense, not negated lazily, not batched, and has memory.
 
     >>> stands_for_itself(torch.ones(2)), stands_for_itself(torch.ones(2, dtype=torch.cfloat).conj().imag)
     (True, False)
     """
-    return tensor.layout is torch.strided and not tensor.is_neg() and not tensor._is_zerotensor()
+    return _keys(tensor).raw_repr() in _USUAL_KEYS
 
 
 def why_shut(*tensors: Tensor) -> str | None:

@@ -185,7 +185,7 @@ def _why_not(x: Tensor, parameters: list[Tensor], others: list[Tensor]) -> str |
         return why_shut(x, *parameters, *others)
     for tensor in (x, *others):
         if not stands_for_itself(tensor):
-            return f"a tensor is {tensor.layout}, or stands for values that are not in memory"
+            return f"a tensor ({tensor.layout}) stands for values that do not lie in its memory"
     dtype = x.dtype
     if dtype not in DTYPES:
         return f"the kernels have no {dtype}"

@@ -53,12 +53,15 @@ class _Dropout(torch.autograd.Function):
             ctx.mark_dirty(x)
         y = x if inplace else torch.empty_like(x)
         _run(x, y, seeds, threshold)
+        ctx.set_materialize_grads(False)
         ctx.seeds, ctx.threshold, ctx.strides = seeds, threshold, x.stride()
         return y
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         (dy,) = cotangents
+        if dy is None:
+            return None, None, None, None
         as_it_lay = torch.empty_strided(dy.shape, ctx.strides, dtype=dy.dtype, device="cpu")
         if not is_plain_cpu(dy) or not stands_for_itself(dy):
             # A transform of the backward pass: the mask as a tensor.
@@ -79,5 +82,5 @@ class _Again(_Dropout):
         return _Dropout.forward(ctx, x, seeds, threshold, False)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         return _Dropout.backward(ctx, *cotangents)[:3]

@@ -96,14 +96,17 @@ class _Normalize(torch.autograd.Function):
         y, buffer = _forward(call, x, weight, bias, residual, state)
         # With a gate, or no activation, the gradient does not depend on the residual.
         ctx.save_for_backward(x, buffer, None if call.gated or not call.activation else residual, state[4])
+        ctx.set_materialize_grads(False)
         ctx.call = call
         # Copies of both are in the buffer; the tensors themselves are only for a second derivative.
         ctx.affine = (weight, bias, version_of(weight), version_of(bias))
         return y
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         (dy,) = cotangents
+        if dy is None:
+            return (None,) * 6
         x, buffer, residual, sample_weight = ctx.saved_tensors
         call: Call = ctx.call
         weight, bias, weight_version, bias_version = ctx.affine
