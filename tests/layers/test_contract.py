@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from torch import nn
 
 from normwise import layers as nw
-from normwise.testing import FEATURES, LayerCase, check_layer
+from normwise.testing import BACKENDS, FEATURES, LayerCase, check_layer
 
 SHAPES = {1: (3, 6, 5), 2: (3, 6, 4, 5), 3: (2, 6, 2, 3, 4)}
 Make = Callable[[], nn.Module]
@@ -18,9 +19,14 @@ def rows() -> dict[str, LayerCase]:
     cases: dict[str, LayerCase] = {}
 
     def add(
-        name: str, make: Make, shape: tuple[int, ...], twin: Make | None = None, **refuses: type[Exception]
+        name: str,
+        make: Make,
+        shape: tuple[int, ...],
+        twin: Make | None = None,
+        differs: Mapping[str, str] | None = None,
     ) -> None:
-        cases[name] = LayerCase(make, shape, twin, refuses)
+        backends = {**BACKENDS, **({} if twin else {"twin": "none"}), **(differs or {})}
+        cases[name] = LayerCase(make, shape, twin, backends=backends)
 
     for rank, shape in SHAPES.items():
         for family in ("BatchNorm", "InstanceNorm"):
@@ -84,10 +90,20 @@ def rows() -> dict[str, LayerCase]:
     add("RMSNorm, eps", lambda: nw.RMSNorm(5, eps=0.1), SHAPES[1], lambda: nn.RMSNorm(5, eps=0.1))
     add("RMSNormAct", lambda: nw.RMSNormAct(5), SHAPES[1], lambda: nn.RMSNorm(5))
     add("BatchNormAct2d, relu, dropout", lambda: nw.BatchNormAct2d(6, activation="relu", dropout=0.3), plane)
-    add("Dropout", lambda: nw.Dropout(0.3), plane, lambda: nn.Dropout(0.3))
+    # In evaluation dropout does nothing; only torch's operators draw the twin's masks, and go over gaps in memory.
+    add(
+        "Dropout",
+        lambda: nw.Dropout(0.3),
+        plane,
+        lambda: nn.Dropout(0.3),
+        {"twin": "aten", "non_contiguous": "aten"}
+        | dict.fromkeys(("threads", "state_dict", "vmap", "export"), "none"),
+    )
     for rank in SHAPES:
         ours, theirs = getattr(nw, f"Dropout{rank}d"), getattr(nn, f"Dropout{rank}d")
-        add(f"Dropout{rank}d", lambda o=ours: o(0.3), SHAPES[rank], lambda t=theirs: t(0.3))
+        # Whole channels are dropped by torch.
+        channels = dict.fromkeys(FEATURES, "none") | {"compile": "aten", "export": "aten"}
+        add(f"Dropout{rank}d", lambda o=ours: o(0.3), SHAPES[rank], lambda t=theirs: t(0.3), channels)
     return cases
 
 
@@ -98,6 +114,15 @@ CASES = rows()
 @pytest.mark.parametrize("name", CASES)
 def test_contract(name: str, feature: str) -> None:
     check_layer(CASES[name], feature)
+
+
+# Where kernels run, the fastest binding has run above: the portable one is the other.
+@pytest.mark.parametrize("feature", [name for name, backend in BACKENDS.items() if backend == "cpu"])
+@pytest.mark.parametrize("name", CASES)
+def test_contract_of_the_portable_kernels(name: str, feature: str) -> None:
+    named = CASES[name].backends or {}
+    backends = {key: "portable" if backend == "cpu" else backend for key, backend in named.items()}
+    check_layer(replace(CASES[name], backends=backends), feature)
 
 
 def test_every_normalization_has_a_row() -> None:

@@ -9,7 +9,7 @@ from normwise.layers._trace import as_leaf, is_traced
 
 
 class _CheckedRate(nn.modules.dropout._DropoutNd):
-    """Checks the rate before torch does, with the layer's name and a hint; the forward pass is torch's."""
+    """Checks the rate before torch does, with the layer's name and a hint."""
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         check_rate(type(self).__name__, "p", p)
@@ -37,7 +37,16 @@ class Dropout(_CheckedRate, nn.Dropout):
         return dropout(input, self.p, self.training, self.inplace)
 
 
-class Dropout1d(_CheckedRate, nn.Dropout1d):
+class _ByTorch(_CheckedRate):
+    """The forms whose forward pass is torch's, one node in a trace: so they still follow `train` and `eval`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop in training."""
+        output: Tensor = as_leaf(self, input) if is_traced(input) else super().forward(input)
+        return output
+
+
+class Dropout1d(_ByTorch, nn.Dropout1d):
     """Zero whole channels of (N, C, L) or (C, L); `torch.nn.Dropout1d`.
 
     Source: Tompson et al. 2015.
@@ -49,7 +58,7 @@ class Dropout1d(_CheckedRate, nn.Dropout1d):
     """
 
 
-class Dropout2d(_CheckedRate, nn.Dropout2d):
+class Dropout2d(_ByTorch, nn.Dropout2d):
     """Zero whole channels of (N, C, H, W) or (C, H, W); `torch.nn.Dropout2d`, see `Dropout1d`.
 
     >>> import torch
@@ -58,7 +67,7 @@ class Dropout2d(_CheckedRate, nn.Dropout2d):
     """
 
 
-class Dropout3d(_CheckedRate, nn.Dropout3d):
+class Dropout3d(_ByTorch, nn.Dropout3d):
     """Zero whole channels of (N, C, D, H, W) or (C, D, H, W); `torch.nn.Dropout3d`, see `Dropout1d`.
 
     >>> import torch
@@ -67,7 +76,7 @@ class Dropout3d(_CheckedRate, nn.Dropout3d):
     """
 
 
-class AlphaDropout(_CheckedRate, nn.AlphaDropout):
+class AlphaDropout(_ByTorch, nn.AlphaDropout):
     """Dropout that keeps mean and variance behind a SELU; `torch.nn.AlphaDropout`.
 
     Source: Klambauer et al. 2017.

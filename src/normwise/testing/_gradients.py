@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.autograd.gradcheck import GradcheckError
 
 from normwise.kernels.registry import use_backend
-from normwise.testing._case import LayerCase, require, run
+from normwise.testing._backends import runs
+from normwise.testing._case import LayerCase, cotangent, require, run
+from normwise.testing.tolerance import assert_close
 
 _Function = Callable[..., Tensor]
 
@@ -40,15 +42,32 @@ def double_backward(case: LayerCase) -> None:
 def forward_mode(case: LayerCase) -> None:
     """Forward-mode derivatives are those of finite differences, in both modes.
 
-    Torch's operators give them, whose dropout masks are not those of normwise's kernels: they run on both sides.
+    Torch's operators give them, whose dropout masks are not those of normwise's kernels: for the finite differences
+    they are asked for; for the derivatives they must be what runs by itself.
     """
-    for training in (True, False):
-        function, inputs = _as_function(case, training)
-        with warnings.catch_warnings(), use_backend("aten"):
-            # At the first forward-mode derivative torch compiles its rules with a function that it
-            # deprecates.
-            warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
-            _refer(gradcheck, function, inputs, check_forward_ad=True, check_backward_ad=False)
+    with warnings.catch_warnings():
+        # At the first forward-mode derivative torch compiles its rules with a function that it deprecates.
+        warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        tangents = []
+        for training in (True, False):
+            function, inputs = _as_function(case, training)
+            with use_backend("aten"):
+                _refer(gradcheck, function, inputs, check_forward_ad=True, check_backward_ad=False)
+                tangents.append(_tangent(function, inputs))
+        with runs(case, "forward_mode"):
+            ours = [_tangent(*_as_function(case, training)) for training in (True, False)]
+    for tangent, expected in zip(ours, tangents, strict=True):
+        assert_close(tangent, expected, what="tangent")
+
+
+def _tangent(function: _Function, inputs: tuple[Tensor, ...]) -> Tensor:
+    with forward_ad.dual_level():
+        dual: Callable[[Tensor, Tensor], Tensor] = forward_ad.make_dual
+        split: Callable[[Tensor], tuple[Tensor, Tensor | None]] = forward_ad.unpack_dual
+        _, tangent = split(function(*(dual(value.detach(), cotangent(value)) for value in inputs)))
+    if tangent is None:
+        raise AssertionError("no tangent reaches the output")
+    return tangent
 
 
 def _names(case: LayerCase) -> list[str]:

@@ -8,6 +8,7 @@ import pickle
 import torch
 from torch import nn
 
+from normwise.testing._backends import runs
 from normwise.testing._case import LayerCase, randomized, require, run
 from normwise.testing.tolerance import assert_close
 
@@ -46,7 +47,8 @@ def meta(case: LayerCase) -> None:
     """On the meta device a layer gives shapes; materialised and loaded it gives values."""
     with torch.device("meta"):
         layer = case.make()
-    output = layer(case.input().to("meta"))
+    with runs(case, "meta"):
+        output = layer(case.input().to("meta"))
     require(output.device.type == "meta", f"output on {output.device}")
     require(case.changes_shape or output.shape == case.shape, f"output of shape {tuple(output.shape)}")
     _require_same(case, randomized(layer.to_empty(device="cpu")), case.layer())

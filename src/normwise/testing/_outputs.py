@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from normwise.testing._case import LayerCase, cotangent, randomized, require, run
+from normwise.kernels.registry import use_backend
+from normwise.testing._case import LayerCase, cotangent, draws, randomized, require, run, step
 from normwise.testing.tolerance import assert_close
 
 _FORMATS = {4: (torch.channels_last,), 5: (torch.channels_last_3d,)}
 
 
 def twin(case: LayerCase) -> None:
-    """Outputs, gradients and buffers are those of torch's layer, in both modes, over two steps."""
+    """Outputs, gradients and buffers are those of torch's layer, in both modes, over two steps.
+
+    The masks of a layer that draws are torch's only where torch's operators run.
+    """
     if case.twin is None:
         return
+    torchs = draws(case)
     for training in (True, False):
         ours, theirs = case.layer(training=training), randomized(case.twin()).train(training)
         for seed in (0, 1):
-            mine = _step(ours, case.input(seed=seed))
-            other = _step(theirs, case.input(seed=seed))
+            with use_backend("aten") if torchs else nullcontext():
+                mine = step(ours, case.input(seed=seed))
+            other = step(theirs, case.input(seed=seed))
             require(mine.keys() == other.keys(), f"{sorted(mine)} instead of {sorted(other)}")
             for name, value in other.items():
                 assert_close(mine[name], value, what=f"{name} (training={training}, step {seed})")
-
-
-def _step(layer: nn.Module, input: Tensor) -> dict[str, Tensor]:
-    layer.zero_grad(set_to_none=True)
-    input = input.requires_grad_()
-    output = run(layer, input)
-    result = {"output": output.detach()}
-    if output.requires_grad:
-        output.backward(cotangent(output))  # type: ignore[no-untyped-call]
-    for name, parameter in layer.named_parameters():
-        if parameter.grad is not None:
-            result[f"gradient of {name}"] = parameter.grad
-    for name, buffer in layer.named_buffers():
-        result[f"buffer {name}"] = buffer.clone()
-    if input.grad is not None:
-        result["gradient of input"] = input.grad
-    return result
 
 
 def dtypes(case: LayerCase) -> None:
@@ -51,19 +41,8 @@ def dtypes(case: LayerCase) -> None:
         wide = copy.deepcopy(layer).double()
         output = run(layer, input)
         require(output.dtype == dtype, f"{dtype} gives {output.dtype}")
-        if not _draws(case):
+        if not draws(case):
             assert_close(output, run(wide, input.double()), what=f"output in {dtype}")
-
-
-def _draws(case: LayerCase) -> bool:
-    """Tell whether the layer draws random numbers: those differ between dtypes."""
-    with torch.random.fork_rng(devices=[]):
-        layer = case.layer()
-        torch.manual_seed(0)
-        layer(case.input())
-        after = torch.get_rng_state()
-        torch.manual_seed(0)
-        return not torch.equal(after, torch.get_rng_state())
 
 
 def autocast(case: LayerCase) -> None:
@@ -87,9 +66,36 @@ def layout(case: LayerCase) -> None:
         require(output.is_contiguous(memory_format=memory_format), f"{memory_format} is lost")
         (gradient,) = torch.autograd.grad(output, input, cotangent(output))
         results.append((output, gradient))
-    if not _draws(case):
+    if not draws(case):
         for name, actual, expected in zip(("output", "gradient"), results[-1], results[0], strict=True):
             assert_close(actual, expected, what=f"{name} in {memory_formats[-1]}")
+
+
+def gradient_layout(case: LayerCase) -> None:
+    """Gradients do not depend on how the incoming one lies: expanded, swapped, channels last, negated lazily."""
+    formats = [torch.contiguous_format, *_FORMATS.get(len(case.shape), ())]
+    for memory_format in formats:
+        input = case.input().contiguous(memory_format=memory_format)
+        dense = cotangent(run(case.layer(), input))
+        swapped = dense.transpose(0, -1).contiguous().transpose(0, -1)
+        incoming = [swapped, dense[:1].expand_as(dense), dense.flatten()[0].expand_as(dense), _negated(dense)]
+        incoming += [dense.contiguous(memory_format=other) for other in formats]
+        for gradient in incoming:
+            ours = step(case.layer(), input.clone(), gradient)
+            copied = gradient.clone(memory_format=torch.preserve_format).resolve_neg()
+            other = step(
+                case.layer(), input.clone(), torch.empty_like(run(case.layer(), input)).copy_(copied)
+            )
+            for name, value in other.items():
+                what = f"{name} for a gradient of strides {gradient.stride()}, input of {input.stride()}"
+                # An expanded gradient of a normalization may cancel to rounding errors of its terms.
+                assert_close(ours[name], value, what=what, scale=1.0)
+
+
+def _negated(values: Tensor) -> Tensor:
+    """The values with torch's bit for a negation that was put off."""
+    negative: Tensor = torch.complex(torch.zeros_like(values), -values).conj().imag
+    return negative
 
 
 def empty(case: LayerCase) -> None:
@@ -105,13 +111,17 @@ def empty(case: LayerCase) -> None:
 
 
 def non_contiguous(case: LayerCase) -> None:
-    """Strides do not matter: a view with gaps and swapped axes gives what its copy gives."""
+    """Strides do not matter: a view with gaps and swapped axes gives what its copy gives, but for random numbers."""
     input = case.input()
     gaps = torch.empty(*(2 * size for size in case.shape)).transpose(0, -1)
     view = gaps[tuple(slice(None, None, 2) for _ in case.shape)].transpose(0, -1).copy_(input)
     require(not view.is_contiguous(), "the shape has a single element; give a larger one")
-    if not _draws(case):
-        assert_close(run(case.layer(), view), run(case.layer(), input), what="output of a strided view")
+    for training in (True, False):
+        output = run(case.layer(training=training), view)
+        require(case.changes_shape or output.shape == view.shape, f"output of shape {tuple(output.shape)}")
+        if not (training and draws(case)):
+            expected = run(case.layer(training=training), input)
+            assert_close(output, expected, what=f"output of a strided view (training={training})")
 
 
 def modes(case: LayerCase) -> None:

@@ -1,10 +1,18 @@
-"""Checks under transforms: a batched map, a compiled graph, an exported program."""
+"""Checks under transforms: a batched map, a symbolic trace, a compiled graph, an exported program."""
 
 from __future__ import annotations
 
-import torch
+from contextlib import nullcontext
+from typing import Any
 
-from normwise.testing._case import LayerCase, cotangent, run
+import torch
+from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch._aot_autograd.utils import make_boxed_func
+
+from normwise.kernels.registry import recorded, use_backend
+from normwise.testing._backends import require_graph, runs
+from normwise.testing._case import LayerCase, draws, require, run, step
 from normwise.testing.tolerance import assert_close
 
 
@@ -13,31 +21,53 @@ def vmap(case: LayerCase) -> None:
     layer = case.layer(training=False)
     stack = torch.stack([case.input(seed=seed) for seed in (0, 1, 2)])
     expected = torch.stack([layer(batch) for batch in stack])
-    assert_close(torch.func.vmap(layer)(stack), expected, what="output of vmap")
+    with runs(case, "vmap"):
+        actual = torch.func.vmap(layer)(stack)
+    assert_close(actual, expected, what="output of vmap")
+
+
+def symbolic(case: LayerCase) -> None:
+    """A model traced by `torch.fx` in one mode does in both what the layer does: outputs, gradients, buffers."""
+    for traced_in in (True, False):
+        layer = case.layer(training=traced_in)
+        graph: nn.Module = torch.fx.symbolic_trace(nn.Sequential(layer))
+        for training in (True, False):
+            ours = step(graph.train(training), case.input())
+            theirs = step(nn.Sequential(case.layer(training=training)), case.input())
+            require(ours.keys() == theirs.keys(), f"{sorted(ours)} instead of {sorted(theirs)}")
+            for name, value in theirs.items():
+                what = f"{name}, traced with training={traced_in} (training={training})"
+                assert_close(ours[name], value, what=what)
+            graph.load_state_dict(nn.Sequential(case.layer()).state_dict())
 
 
 def compiled(case: LayerCase) -> None:
     """One graph without a break gives outputs, gradients and buffers of eager mode, in both modes.
 
     The graph is traced through autograd and run by torch's operators: whether it can be captured is the
-    layer's business, the code generator is not.
+    layer's business, the code generator is not. The masks of a layer that draws are torch's, so they are in eager mode.
     """
+    nodes: list[Any] = []
+
+    def keep(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        nodes.extend(graph.graph.nodes)
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(fw_compiler=keep, bw_compiler=keep)
+    torchs = draws(case)
     for training in (True, False):
         eager, other = case.layer(training=training), case.layer(training=training)
+        with use_backend("aten") if torchs else nullcontext():
+            expected = step(eager, case.input())
         torch.compiler.reset()
-        graph = torch.compile(other, backend="aot_eager", fullgraph=True)
-        results = []
-        for layer in (eager, graph):
-            input = case.input().requires_grad_()
-            output = run(layer, input)
-            output.backward(cotangent(output))  # type: ignore[no-untyped-call]
-            if input.grad is None:
-                raise AssertionError("no gradient reaches the input")
-            results.append((output, input.grad))
-        for name, ours, theirs in zip(("output", "gradient"), results[1], results[0], strict=True):
-            assert_close(ours, theirs, what=f"{name}, compiled (training={training})")
-        for (name, ours), (_, theirs) in zip(other.named_buffers(), eager.named_buffers(), strict=True):
-            assert_close(ours, theirs, what=f"buffer {name}, compiled")
+        with use_backend("auto"), recorded() as choices:
+            other.compile(backend=backend, fullgraph=True)
+            actual = step(other, case.input())
+        require(case.backends is None or not choices, f"beside the graph ran {', '.join(map(str, choices))}")
+        require("gradient of input" in actual, "no gradient reaches the input")
+        for name, value in expected.items():
+            assert_close(actual[name], value, what=f"{name}, compiled (training={training})")
+    require_graph(case, "compile", nodes)
 
 
 def exported(case: LayerCase) -> None:
@@ -47,3 +77,4 @@ def exported(case: LayerCase) -> None:
     program = torch.export.export(layer, (case.input(),), dynamic_shapes=({0: batch},))
     for input in (case.input(), torch.cat([case.input(), case.input(seed=1)])):
         assert_close(program.module()(input), run(layer, input), what="output of the exported program")
+    require_graph(case, "export", program.graph.nodes)

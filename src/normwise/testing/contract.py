@@ -6,24 +6,47 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from normwise.errors import unknown_name
-from normwise.testing import _gradients, _lifecycle, _outputs, _tracing
+from normwise.testing import _gradients, _lifecycle, _outputs, _running, _tracing
+from normwise.testing._backends import runs
 from normwise.testing._case import LayerCase
 
-_CHECKS: Mapping[str, Callable[[LayerCase], None]] = MappingProxyType(
+_Check = Callable[[LayerCase], None]
+
+
+def _throughout(feature: str, check: _Check) -> _Check:
+    """The check, in all of which the back end of the table must run."""
+
+    def checked(case: LayerCase) -> None:
+        with runs(case, feature):
+            check(case)
+
+    return checked
+
+
+# In the others the layer also runs without the feature, to be compared: they look at the back end themselves.
+_THROUGHOUT: Mapping[str, _Check] = {
+    "twin": _outputs.twin,
+    "dtypes": _outputs.dtypes,
+    "autocast": _outputs.autocast,
+    "layout": _outputs.layout,
+    "gradient_layout": _outputs.gradient_layout,
+    "empty": _outputs.empty,
+    "non_contiguous": _outputs.non_contiguous,
+    "modes": _outputs.modes,
+    "inference_mode": _running.inference_mode,
+    "threads": _running.threads,
+    "checkpoint": _running.checkpointed,
+    "state_dict": _lifecycle.state_dict,
+    "deepcopy": _lifecycle.deep_copy,
+    "pickle": _lifecycle.pickled,
+    "gradients": _gradients.gradients,
+    "double_backward": _gradients.double_backward,
+    "fx": _tracing.symbolic,
+}
+_CHECKS: Mapping[str, _Check] = MappingProxyType(
     {
-        "twin": _outputs.twin,
-        "dtypes": _outputs.dtypes,
-        "autocast": _outputs.autocast,
-        "layout": _outputs.layout,
-        "empty": _outputs.empty,
-        "non_contiguous": _outputs.non_contiguous,
-        "modes": _outputs.modes,
-        "state_dict": _lifecycle.state_dict,
-        "deepcopy": _lifecycle.deep_copy,
-        "pickle": _lifecycle.pickled,
+        **{name: _throughout(name, check) for name, check in _THROUGHOUT.items()},
         "meta": _lifecycle.meta,
-        "gradients": _gradients.gradients,
-        "double_backward": _gradients.double_backward,
         "forward_mode": _gradients.forward_mode,
         "vmap": _tracing.vmap,
         "compile": _tracing.compiled,
@@ -39,11 +62,12 @@ def check_layer(case: LayerCase, feature: str | None = None) -> None:
     """Check that a layer has a feature, or that it refuses it as its case says.
 
     Args:
-        case: the layer, an input's shape, torch's twin if there is one, and what it refuses.
+        case: the layer, an input's shape, torch's twin if there is one, what it refuses, and which back ends must run.
         feature: one of `FEATURES`; all of them by default.
 
     Raises:
-        AssertionError: the feature is missing, or a refused one did not raise; the message names it.
+        AssertionError: the feature is missing, a refused one did not raise, or another back end ran than the case
+            says; the message names it.
         UnknownNameError: the feature, or one of those that the case refuses, is not known.
 
     >>> from torch import nn
