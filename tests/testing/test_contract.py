@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
+from normwise import layers as nw
 from normwise.errors import UnknownNameError
-from normwise.testing import FEATURES, LayerCase, check_layer
+from normwise.functional import batch_norm
+from normwise.kernels.cpu import library
+from normwise.testing import BACKENDS, FEATURES, LayerCase, check_layer
 
 SHAPE = (3, 6, 4, 5)
 
@@ -24,6 +30,10 @@ class Base(nn.Module):
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, Proxy):  # one node in a trace, so that it still follows `train` and `eval`
+            tracer: Any = x.tracer
+            node: Tensor = tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
+            return node
         if self.training:
             self.calls += 1
         return self.answer(x)
@@ -96,6 +106,54 @@ class GradientByStride(Base):
     def answer(self, x: Tensor) -> Tensor:
         right = super().answer(x)
         return right if x.stride(1) == 20 else right + (right - right.detach())
+
+
+class GradientOfDense(Base):
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Tensor) -> Tensor:
+            (dy,) = cotangents
+            return dy.clone() if dy.is_contiguous() else dy * 2
+
+    def answer(self, x: Tensor) -> Tensor:
+        return super().answer(self.Same.apply(x))  # type: ignore[no-untyped-call]
+
+
+class DiffersInInference(Base):
+    def answer(self, x: Tensor) -> Tensor:
+        return super().answer(x) * (2.0 if torch.is_inference_mode_enabled() else 1.0)
+
+
+class KeepsInferenceTensors(Base):
+    """The weight's copy is made at the first call: in inference mode it is of no use for training."""
+
+    kept: Tensor | None = None
+
+    def answer(self, x: Tensor) -> Tensor:
+        if self.kept is None:
+            self.kept = torch.ones(6)[:, None, None]
+        return super().answer(x) * self.kept
+
+
+class DiffersInThreads(Base):
+    def answer(self, x: Tensor) -> Tensor:
+        return super().answer(x) * (1.0 if threading.current_thread() is threading.main_thread() else 2.0)
+
+
+class DependsOnCalls(Base):
+    """A recomputation is another call."""
+
+    def answer(self, x: Tensor) -> Tensor:
+        return super().answer(x) * self.calls.clone()
+
+
+class BakesItsMode(Base):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.answer(x) * (2.0 if self.training else 1.0) + 0 * self.calls
 
 
 class LosesEmpty(Base):
@@ -225,6 +283,12 @@ BROKEN: list[tuple[str, type[Base], str]] = [
     ("layout", AlwaysChannelsLast, "contiguous_format is lost"),
     ("layout", ReadsByStride, "output in"),
     ("layout", GradientByStride, "gradient in"),
+    ("gradient_layout", GradientOfDense, "for a gradient of strides"),
+    ("inference_mode", DiffersInInference, "output in inference mode"),
+    ("inference_mode", KeepsInferenceTensors, "[Ii]nference"),
+    ("threads", DiffersInThreads, "in a thread"),
+    ("checkpoint", DependsOnCalls, "checkpointed"),
+    ("fx", BakesItsMode, "traced with training="),
     ("empty", LosesEmpty, "output of shape"),
     ("empty", AveragesNothing, "calls is not finite"),
     ("non_contiguous", ReadsByStride, "strided view"),
@@ -286,6 +350,48 @@ def test_refusals() -> None:
         check_layer(LayerCase(Base, SHAPE, refuses={"modes": AssertionError}), "modes")
     with pytest.raises(AssertionError, match="compile"):
         check_layer(LayerCase(LooksAtValues, SHAPE, refuses={"compile": KeyError}), "compile")
+
+
+PLANE = LayerCase(lambda: nw.BatchNorm2d(6), SHAPE, backends=BACKENDS)
+
+
+def test_every_feature_has_a_back_end() -> None:
+    assert set(BACKENDS) == set(FEATURES)
+
+
+@pytest.mark.parametrize("feature", [name for name in FEATURES if name != "twin"])
+def test_another_back_end_fails(feature: str) -> None:
+    """Each feature's check sees what ran: it fails where the table has something else."""
+    kernels = BACKENDS[feature] == "cpu"
+    other = replace(PLANE, backends={**BACKENDS, feature: "none" if kernels else "portable"})
+    with pytest.raises(
+        AssertionError,
+        match=f"^{feature}: .*(none must run, and|must hold portable|'portable' was asked for)",
+    ):
+        check_layer(other, feature)
+
+
+def test_a_layer_that_asks_for_torch_fails() -> None:
+    class Quiet(nw.BatchNorm2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return batch_norm(input, None, None, self.weight, self.bias, True, backend="aten")
+
+    kernels = "native" if library.native() is not None else "portable"
+    with pytest.raises(
+        AssertionError, match=f"(?s)modes: {kernels} must run, and aten did: .*were asked for"
+    ):
+        check_layer(LayerCase(lambda: Quiet(6), SHAPE, backends=BACKENDS), "modes")
+
+
+def test_a_layer_without_operations_fails_where_one_is_expected() -> None:
+    with pytest.raises(AssertionError, match="must run, and none did"):
+        check_layer(LayerCase(Base, SHAPE, backends=BACKENDS), "modes")
+
+
+def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("normwise.kernels.registry._of_environment", lambda: "aten")
+    check_layer(PLANE, "modes")
+    check_layer(PLANE, "vmap")
 
 
 def test_names_are_checked() -> None:
