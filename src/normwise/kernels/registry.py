@@ -44,6 +44,11 @@ class Choice:
         backend: "aten", "portable" or "native".
         isa: the instruction set of the kernel; None for torch's operators.
         refused: back end → why it did not run, for those that are faster where they run.
+        layer: where in the model, as `named_modules` has it, if `normwise.explain_backend` was asked; else None.
+
+    >>> print(Choice("batch_norm", (32, 64), "portable", "avx2", {"native": "it is not built"}, layer="block.1"))
+    block.1: batch_norm of 32×64: portable (avx2)
+      not native: it is not built
     """
 
     operation: str
@@ -51,12 +56,22 @@ class Choice:
     backend: str
     isa: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
+    layer: str | None = None
+
+    @property
+    def size(self) -> str:
+        """The shape in words."""
+        return "×".join(str(n) for n in self.shape) or "one value"
+
+    @property
+    def ran(self) -> str:
+        """The back end, with the instruction set where there is one."""
+        return self.backend if self.isa is None else f"{self.backend} ({self.isa})"
 
     def __str__(self) -> str:
-        size = "×".join(str(n) for n in self.shape)
-        ran = self.backend if self.isa is None else f"{self.backend} ({self.isa})"
+        where = f"{self.layer}: " if self.layer else ""
         reasons = "".join(f"\n  not {name}: {reason}" for name, reason in self.refused.items())
-        return f"{self.operation} of {size}: {ran}{reasons}"
+        return f"{where}{self.operation} of {self.size}: {self.ran}{reasons}"
 
 
 @dataclass(slots=True)
