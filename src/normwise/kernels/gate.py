@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-_PLAIN = (Tensor, Parameter)
+PLAIN = (Tensor, Parameter)
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 _dispatch_modes = torch._C._len_torch_dispatch_stack
@@ -45,7 +45,7 @@ def is_plain_cpu(*tensors: Tensor) -> bool:
     ):
         return False
     for tensor in tensors:  # noqa: SIM110 - a generator would cost more than all the rest
-        if type(tensor) not in _PLAIN or not tensor.is_cpu:
+        if type(tensor) not in PLAIN or not tensor.is_cpu:
             return False
     return True
 
@@ -57,6 +57,22 @@ def stands_for_itself(tensor: Tensor) -> bool:
     (True, False)
     """
     return _keys(tensor).raw_repr() in _USUAL_KEYS
+
+
+def is_plain_gradient(tensor: Tensor) -> bool:
+    """Whether a kernel may look at the values of a gradient, where `is_plain_cpu` let the forward pass run.
+
+    Cheaper than to ask again: a transform of the backward pass alone shows in the gradient or in forward-mode levels.
+
+    >>> is_plain_gradient(torch.ones(2)), is_plain_gradient(torch.ones(2, device="meta"))
+    (True, False)
+    """
+    return (
+        not _is_compiling()
+        and forward_ad._current_level < 0
+        and type(tensor) in PLAIN
+        and _keys(tensor).raw_repr() in _USUAL_KEYS
+    )
 
 
 def why_shut(*tensors: Tensor) -> str | None:
@@ -76,7 +92,7 @@ def why_shut(*tensors: Tensor) -> str | None:
     if _traced() is not None:
         return "torch.jit traces the program"
     for tensor in tensors:
-        if type(tensor) not in _PLAIN:
+        if type(tensor) not in PLAIN:
             return f"a tensor is a {type(tensor).__qualname__}"
         if not tensor.is_cpu:
             return f"a tensor is on {tensor.device.type}"

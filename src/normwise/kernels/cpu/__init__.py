@@ -26,7 +26,7 @@ from normwise.kernels.cpu.call import (
 from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.preference import slower
-from normwise.kernels.gate import is_plain_cpu, stands_for_itself, why_shut
+from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 
 __all__ = ["ACROSS", "GROUP", "LAYER", "attempt_dropout", "attempt_normalize"]
 
@@ -120,19 +120,20 @@ def attempt_normalize(
             return output
     parameters = [t for t in (weight, bias, running_mean, running_var) if t is not None]
     if reason is None:
-        others = [t for t in (residual, batches, sample_weight) if t is not None]
-        reason = _why_not(x, parameters, others) or _why_unfit(x, parameters, trailing, stacked)
+        reason = _why_not(x, parameters, (batches, residual, sample_weight), trailing, stacked)
     if reason is None and residual is not None and residual.dtype is not x.dtype:
         reason = f"a residual of {residual.dtype} for an input of {x.dtype}"
+    if reason is None and batches is not None and batches.dtype is not torch.int64:
+        reason = f"a counter of {batches.dtype}"
+    if reason is None and rate >= 1.0:
+        reason = "dropout drops everything"
     if (
         reason is None
         and family == ACROSS
         and not batch_statistics
-        and not (running_mean is not None and running_var is not None)
+        and (running_mean is None or running_var is None)
     ):
         reason = "there are no running statistics"
-    if reason is None and rate >= 1.0:
-        reason = "dropout drops everything"
     if not _runs_portable(operation, backend, x, reason):
         return None
     last = False
@@ -171,7 +172,7 @@ def attempt_dropout(
         if output is not None:
             _note("dropout", x, "native")
             return output
-    reason = _why_not(x, [], [])
+    reason = _why_not(x, [], (), 0, False)
     if reason is None and not (x.is_contiguous() or lies_channels_last(x)):
         reason = "the values do not lie densely"
     if not _runs_portable("dropout", backend, x, reason):
@@ -179,40 +180,43 @@ def attempt_dropout(
     return dropout(x, rate, inplace, models, generator)
 
 
-def _why_not(x: Tensor, parameters: list[Tensor], others: list[Tensor]) -> str | None:
-    """Why the kernels cannot look at the tensors, or None."""
-    if not is_plain_cpu(x, *parameters, *others):
-        return why_shut(x, *parameters, *others)
-    for tensor in (x, *others):
-        if not stands_for_itself(tensor):
-            return f"a tensor ({tensor.layout}) stands for values that do not lie in its memory"
-    dtype = x.dtype
-    if dtype not in DTYPES:
-        return f"the kernels have no {dtype}"
-    if x.numel() == 0:
+def _why_not(
+    x: Tensor,
+    parameters: list[Tensor],
+    others: tuple[Tensor | None, ...],
+    trailing: int,
+    stacked: bool,
+) -> str | None:
+    """Why the kernels cannot take the tensors, or None; in few steps, for every call of the portable binding asks.
+
+    A kernel that believed a wrong size would read what is not there; torch refuses it, in its words.
+    """
+    if not is_plain_cpu(x):
+        return why_shut(x)
+    dtype, shape = x.dtype, x.shape
+    if dtype not in DTYPES or not stands_for_itself(x):
+        return f"the kernels have no {dtype}, {x.layout}" + (", negated lazily" if x.is_neg() else "")
+    if 0 in shape:
         return "the input is empty"
     if parameters:
+        if trailing:
+            size = math.prod(shape[-trailing:])
+        elif len(shape) < 2 + stacked:
+            return "the input has no axis of channels"
+        else:
+            size = shape[0] * shape[2] if stacked else shape[1]
         first = parameters[0].dtype
         if first is not dtype and not (first is torch.float32 and dtype in _NARROW):
             return f"parameters of {first} for an input of {dtype}"
         for tensor in parameters:
-            if tensor.dtype is not first or not tensor.is_contiguous():
-                return "parameters of several dtypes, or with gaps"
+            if type(tensor) not in PLAIN or not tensor.is_cpu:
+                return why_shut(tensor)
+            if tensor.dtype is not first or tensor.numel() != size or not tensor.is_contiguous():
+                return "parameters of several dtypes, of another size than the channels, or with gaps"
+    for other in others:
+        if other is not None and (type(other) not in PLAIN or not stands_for_itself(other)):
+            return why_shut(other) or f"a tensor ({other.layout}) whose values do not lie in its memory"
     return library.why_missing("portable")
-
-
-def _why_unfit(x: Tensor, parameters: list[Tensor], trailing: int, stacked: bool) -> str | None:
-    """Why the sizes do not fit, or None. A kernel that believed a wrong one would read what is not there."""
-    if trailing:
-        size = math.prod(x.shape[-trailing:])
-    elif x.dim() < 2 + stacked:
-        return "the input has no axis of channels"
-    else:
-        size = x.shape[0] * x.shape[2] if stacked else x.shape[1]
-    for tensor in parameters:
-        if tensor.numel() != size:
-            return "parameters of another size than the channels"
-    return None
 
 
 def _note(operation: str, x: Tensor, binding: str) -> None:

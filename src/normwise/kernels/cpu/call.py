@@ -119,6 +119,11 @@ class Call:
         return gate, gate, gate + self.keep_bytes if self.threshold else gate
 
     @cached_property
+    def buffer(self) -> Tensor:
+        """Of the shape of a buffer of these parts, and one byte: `empty_like` is torch's quickest way to memory."""
+        return torch.empty(1, dtype=torch.uint8, device="cpu").expand(self.parts[2])
+
+    @cached_property
     def leading(self) -> tuple[Any, ...]:
         """What every call of the portable kernels begins with."""
         return (

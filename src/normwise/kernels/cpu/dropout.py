@@ -10,7 +10,7 @@ from torch import Tensor
 from normwise.kernels.cpu import library
 from normwise.kernels.cpu.call import DTYPES, like, threshold_of
 from normwise.kernels.cpu.normalize import draw_seeds
-from normwise.kernels.gate import is_plain_cpu, stands_for_itself
+from normwise.kernels.gate import is_plain_gradient
 
 
 def dropout(
@@ -63,7 +63,7 @@ class _Dropout(torch.autograd.Function):
         if dy is None:
             return None, None, None, None
         as_it_lay = torch.empty_strided(dy.shape, ctx.strides, dtype=dy.dtype, device="cpu")
-        if not is_plain_cpu(dy) or not stands_for_itself(dy):
+        if not is_plain_gradient(dy):
             # A transform of the backward pass: the mask as a tensor.
             _run(torch.ones_like(as_it_lay), as_it_lay, ctx.seeds, ctx.threshold)
             return dy * as_it_lay, None, None, None

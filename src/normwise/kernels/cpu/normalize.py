@@ -8,14 +8,15 @@ import torch
 from torch import Tensor
 
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import Call, address, like, version_of
+from normwise.kernels.cpu.call import Call, like, version_of
 from normwise.kernels.cpu.formula import gradients
-from normwise.kernels.gate import is_plain_cpu, stands_for_itself
+from normwise.kernels.gate import is_plain_gradient
 
 State = tuple[float, Tensor | None, Tensor | None, Tensor | None, Tensor | None, torch.Generator | None]
 """Momentum, running mean, running variance, counter of batches, sample weights, generator."""
 
 _grad_enabled = torch.is_grad_enabled
+_empty_like = torch.empty_like
 _increment_version = torch._C._increment_version
 
 
@@ -47,8 +48,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     momentum, mean, var, batches, sample_weight, generator = state
     kernels = library.portable()
-    gate, keep, end = call.parts
-    buffer = x.new_empty(end, dtype=torch.uint8)
+    gate, keep, _ = call.parts
+    buffer = _empty_like(call.buffer)
     start = buffer.data_ptr()
     keep_at = 0
     if call.threshold:
@@ -57,7 +58,7 @@ def _forward(
         keep_at = bits.data_ptr() if call.gated else start + keep
         seeds = draw_seeds(call.models, generator)
         kernels.keep(call.models, call.elements, seeds.data_ptr(), 0, call.threshold, keep_at)
-    y = torch.empty_like(x)
+    y = _empty_like(x)
     kernels.norm_forward(
         *call.leading,
         x.data_ptr(),
@@ -111,7 +112,7 @@ class _Normalize(torch.autograd.Function):
         call: Call = ctx.call
         weight, bias, weight_version, bias_version = ctx.affine
         needs_x, needs_weight, needs_bias, needs_residual, _, _ = needs = ctx.needs_input_grad
-        if _grad_enabled() or not is_plain_cpu(dy) or not stands_for_itself(dy):
+        if _grad_enabled() or not is_plain_gradient(dy):
             if weight_version != version_of(weight) or bias_version != version_of(bias):
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace "
@@ -120,10 +121,10 @@ class _Normalize(torch.autograd.Function):
             found = gradients(call, dy, x, weight, bias, residual, buffer, sample_weight, needs)
             return *found, None, None
         dy = like(dy, x)
-        dx = torch.empty_like(x) if needs_x else None
-        dweight = torch.empty_like(weight) if needs_weight else None
-        dbias = torch.empty_like(bias) if needs_bias else None
-        dresidual = torch.empty_like(x) if needs_residual else None
+        dx = _empty_like(x) if needs_x else None
+        dweight = _empty_like(weight) if needs_weight else None
+        dbias = _empty_like(bias) if needs_bias else None
+        dresidual = _empty_like(x) if needs_residual else None
         gate, keep, _ = call.parts
         start = buffer.data_ptr()
         library.portable().norm_backward(
@@ -135,10 +136,10 @@ class _Normalize(torch.autograd.Function):
             start + gate if call.gated else 0,
             start + keep if call.threshold and not call.gated else 0,
             dy.data_ptr(),
-            address(dx),
-            address(dresidual),
-            address(dweight),
-            address(dbias),
+            0 if dx is None else dx.data_ptr(),
+            0 if dresidual is None else dresidual.data_ptr(),
+            0 if dweight is None else dweight.data_ptr(),
+            0 if dbias is None else dbias.data_ptr(),
         )
         return dx, dweight, dbias, dresidual, None, None
 
