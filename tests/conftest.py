@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from normwise.kernels.cpu import library
+
+# Before any test hides the cache: the native binding is tested where it is built, as a user's process would find it.
+library.native()
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -106,6 +106,12 @@ def test_another_torch_is_refused(run: Path) -> None:
         opened(run, header=HEADER | {"versions": {"torch": "2.14.0"}})
 
 
+def test_other_kernels_are_refused(run: Path) -> None:
+    versions = {"torch": "2.13.0", "kernels": "avx512"}
+    with pytest.raises(StoreError, match="one set of kernels.*kernels avx512 for a run begun with None"):
+        opened(run, header=HEADER | {"versions": versions})
+
+
 def test_another_version_of_the_store_is_refused_with_a_hint(run: Path) -> None:
     header = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(header | {"schema": SCHEMA_VERSION + 1}))

@@ -190,16 +190,17 @@ def _check(directory: Path, identity: str, header: Mapping[str, Any]) -> bool:
                 "give --out another directory",
             )
         )
-    was, now = old.get("versions", {}).get("torch"), header.get("versions", {}).get("torch")
-    if was != now:
-        raise StoreError(
-            explain(
-                "compare",
-                "all trials of a run must come from one torch",
-                f"torch {now} for a run begun with {was}",
-                "give --out another directory",
+    for name in ("torch", "kernels"):
+        was, now = old.get("versions", {}).get(name), header.get("versions", {}).get(name)
+        if was != now:
+            raise StoreError(
+                explain(
+                    "compare",
+                    f"all trials of a run must come from one {name if name == 'torch' else 'set of kernels'}",
+                    f"{name} {now} for a run begun with {was}",
+                    "give --out another directory",
+                )
             )
-        )
     return False
 
 

@@ -14,6 +14,8 @@ from normwise.compare.spec import Spec
 from normwise.compare.splits import FINAL_ROWS
 from normwise.compare.stats import wilson
 from normwise.data import Dataset
+from normwise.kernels.cpu import library
+from normwise.kernels.registry import requested
 from normwise.report.names import metric_name
 from normwise.results import (
     Comparison,
@@ -120,14 +122,19 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of everything that the numbers depend on."""
+    """Installed versions of everything that the numbers depend on, and the kernels that run on this machine.
+
+    Both bindings of the kernels give the same numbers; another instruction set, or torch's operators, round otherwise
+    and drop other elements.
+    """
     found = {}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    isa = None if requested() == "aten" else library.isa()
+    return found | {"kernels": "torch's operators" if isa is None else isa}
 
 
 def trial_row(key: str, record: TrialRecord) -> dict[str, str | float | int | None]:
