@@ -264,3 +264,14 @@ def test_a_gradient_that_somebody_holds_is_left_alone(name: str) -> None:
             if x.grad is not None:
                 assert torch.equal(x.grad, expected), hold.__name__
             held.clear()
+
+
+def test_a_small_bare_call_is_torchs_where_only_the_portable_binding_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(library, "native", lambda: None)
+    x = torch.randn(8, 4)
+    for layer, ran in ((nw.BatchNorm1d(4), "aten"), (nw.BatchNormAct1d(4, activation="relu"), "portable")):
+        assert nw.explain_backend(layer, x)[0].backend == ran
+        with nw.use_backend("cpu"):
+            assert nw.explain_backend(layer, x)[0].backend == "portable"

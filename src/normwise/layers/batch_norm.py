@@ -18,26 +18,36 @@ def batch_norm_of(layer: Any, input: Tensor, **after: Any) -> Tensor:
     move in training if they are tracked, by `momentum`, or so that all batches count alike where that is
     None.
     """
-    training, mean, var = layer.training, layer.running_mean, layer.running_var
+    # A module finds its tensors by `__getattr__`, last of all: five times, that is a tenth of a small call.
+    learned, buffers = layer._parameters, layer._buffers
+    training = layer.training
+    mean = _held(layer, buffers, "running_mean")
+    var = _held(layer, buffers, "running_var")
     batches = None
     if not training:
         training = mean is None and var is None
     elif not layer.track_running_stats:
         mean = var = None
     else:
-        batches = layer.num_batches_tracked
+        batches = _held(layer, buffers, "num_batches_tracked")
     return functional.batch_norm(
         input,
         mean,
         var,
-        layer.weight,
-        layer.bias,
+        _held(layer, learned, "weight"),
+        _held(layer, learned, "bias"),
         training,
         layer.momentum,
         layer.eps,
         num_batches_tracked=batches,
         **after,
     )
+
+
+def _held(layer: Any, tensors: dict[str, Any], name: str) -> Tensor | None:
+    """A module's tensor from where it is held; a parametrization, or who set a plain tensor, has moved it elsewhere."""
+    found: Tensor | None = tensors[name] if name in tensors else getattr(layer, name)
+    return found
 
 
 class _BatchNormForward(_BatchNorm):

@@ -25,7 +25,7 @@ from normwise.kernels.cpu.call import (
 )
 from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.normalize import normalize
-from normwise.kernels.cpu.preference import slower
+from normwise.kernels.cpu.preference import slower, slower_from_python
 from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 
 __all__ = ["ACROSS", "GROUP", "LAYER", "attempt_dropout", "attempt_normalize"]
@@ -119,8 +119,11 @@ def attempt_normalize(
             _note(operation, x, "native")
             return output
     parameters = [t for t in (weight, bias, running_mean, running_var) if t is not None]
-    if reason is None:
-        reason = _why_not(x, parameters, (batches, residual, sample_weight), trailing, stacked)
+    others = (batches, residual, sample_weight)
+    if reason is None and backend == "auto" and residual is None and activation == "none" and not rate:
+        reason = slower_from_python(operation, x)
+    if reason is None or registry.recording() is not None:  # who asks for reasons gets the stronger one
+        reason = _why_not(x, parameters, others, trailing, stacked) or reason
     if reason is None and residual is not None and residual.dtype is not x.dtype:
         reason = f"a residual of {residual.dtype} for an input of {x.dtype}"
     if reason is None and batches is not None and batches.dtype is not torch.int64:
