@@ -124,8 +124,8 @@ def machine() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Installed versions of everything that the numbers depend on, and the kernels that run on this machine.
 
-    Both bindings of the kernels give the same numbers; another instruction set, or torch's operators, round otherwise
-    and drop other elements.
+    Another instruction set rounds otherwise, torch's operators drop other elements, and the two bindings leave other calls
+    to them.
     """
     found = {}
     for package in PACKAGES:
@@ -133,8 +133,11 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    isa = None if requested() == "aten" else library.isa()
-    return found | {"kernels": "torch's operators" if isa is None else isa}
+    backend, isa = requested(), library.isa()
+    if backend == "aten" or isa is None:
+        return found | {"kernels": "torch's operators"}
+    native = backend != "portable" and library.native() is not None
+    return found | {"kernels": f"{'native' if native else 'portable'}, {isa}"}
 
 
 def trial_row(key: str, record: TrialRecord) -> dict[str, str | float | int | None]:
