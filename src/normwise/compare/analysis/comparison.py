@@ -124,8 +124,8 @@ def machine() -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Installed versions of everything that the numbers depend on, and the kernels that run on this machine.
 
-    Another instruction set rounds otherwise, torch's operators drop other elements, and the two bindings leave other calls
-    to them.
+    Another instruction set rounds otherwise, torch's operators drop other elements, and the two bindings leave other
+    calls to them.
     """
     found = {}
     for package in PACKAGES:
