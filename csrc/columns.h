@@ -364,6 +364,10 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
             }
         }
     }
+    for (int64_t c = 0; p.problems == 0 && c < p.channels; c++) {  // no samples: sums of nothing
+        set_parameter(call->dbias, call->parameter_dtype, c, 0);
+        set_parameter(call->dweight, call->parameter_dtype, c, 0);
+    }
     if (!write) return 0;
     parallel(
         tasks, p.elements,
@@ -384,6 +388,10 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
                         const Pack<A> dz = finish.backward(fma(d, scale, shift), at, at - start, r * p.words + c / LANES, keep, lanes);
                         if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
                         if (!dx) continue;
+                        if (!through) {  // not by way of d: 0 times an infinity is none
+                            store(dx + at, scale * dz, lanes);
+                            continue;
+                        }
                         Pack<A> back = fma(d, slope, constant);
                         if (p.sample_weight) back = back * Pack<A>::of(static_cast<A>(p.sample_weight[r - begin]));
                         store(dx + at, fma(scale, dz, Pack<A>::zero() - back), lanes);

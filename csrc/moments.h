@@ -145,12 +145,12 @@ template <class T> NW_INLINE compute<T> shift_of(const T* row, int64_t n) {
 }
 
 // The machine looks ahead within a row only; the rows of a channel lie far apart. So many rows ahead a kernel fetches by itself.
-NW_INLINE int64_t rows_ahead(int64_t length) { return 1 + 2048 / length; }
+NW_INLINE int64_t rows_ahead(int64_t length) { return 1 + 2048 / (length > 0 ? length : 1); }
 
-// Whether sums about a shift are exact enough: the mean within two standard deviations of it (false for NaN).
+// Whether sums about a shift are exact enough: the mean within two standard deviations of it, and no overflow (false for NaN).
 NW_INLINE bool trusted(double count, double first, double second) {
     const double mean = first / count, variance = second / count - mean * mean;
-    return mean * mean <= 4 * variance;
+    return mean * mean <= 4 * variance && variance <= 1e300;
 }
 
 // Moments of several rows of `length` values: row(k) for from … to of `rows`; weights(k), null for 1, of a row's values.

@@ -53,7 +53,7 @@ class Scratch {
 public:
     explicit Scratch(size_t bytes) {
         Kept& kept = mine();
-        bytes = (bytes + 63) & ~size_t{63};
+        bytes = bytes ? (bytes + 63) & ~size_t{63} : 64;  // none is no failure
         if (bytes > MOST) {
             data_ = own_ = allocate(bytes);
         } else {

@@ -159,10 +159,11 @@ static inline RowSums sums_of_part(const Planes& p, const T* NW_RESTRICT x, cons
     return {whole.first(), whole.second()};
 }
 
-// dx = scale · dz − weight · (from_gradient + d · from_product), and the residual's gradient dz.
+// dx = scale · dz − weight · (from_gradient + d · from_product), and the residual's gradient dz. `still`: the statistics do not
+// depend on x.
 template <class T, Kind kind>
 static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* NW_RESTRICT dx, const Finish<T, kind> finish,
-                                    const Saved<compute<T>> saved, int64_t unit, int64_t part, RowSums from) {
+                                    const Saved<compute<T>> saved, int64_t unit, int64_t part, RowSums from, bool still) {
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const Pack<A> constant = Pack<A>::of(static_cast<A>(from.gradient)), slope = Pack<A>::of(static_cast<A>(from.product));
@@ -179,6 +180,10 @@ static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* 
             const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
             if (finish.dresidual) store(finish.dresidual + at + i, dz, lanes);
             if (!dx) return;
+            if (still) {  // not by way of d: 0 times an infinity is none
+                store(dx + at + i, scale * dz, lanes);
+                return;
+            }
             Pack<A> through = fma(d, slope, constant);
             if (weights) through = through * to<A>(load(weights + i, lanes));
             store(dx + at + i, fma(scale, dz, Pack<A>::zero() - through), lanes);
@@ -246,7 +251,7 @@ template <class T, Kind kind> static int32_t planes_backward(const nw_norm* call
             for (int64_t part = 0; part < p.parts; part++) sum_part(unit, part);
             from[unit] = conclude(unit);
             if (!write) return;
-            for (int64_t part = p.parts - 1; part >= 0; part--) gradient_of_part(p, x, dx, finish, saved, unit, part, from[unit]);
+            for (int64_t part = p.parts - 1; part >= 0; part--) gradient_of_part(p, x, dx, finish, saved, unit, part, from[unit], !through);
         });
     } else {
         parallel(p.units * p.parts, p.elements, [&](int64_t i) { sum_part(i / p.parts, i % p.parts); });
@@ -254,7 +259,7 @@ template <class T, Kind kind> static int32_t planes_backward(const nw_norm* call
         if (write) {
             parallel(
                 p.units * p.parts, p.elements,
-                [&](int64_t i) { gradient_of_part(p, x, dx, finish, saved, i / p.parts, i % p.parts, from[i / p.parts]); }, true);
+                [&](int64_t i) { gradient_of_part(p, x, dx, finish, saved, i / p.parts, i % p.parts, from[i / p.parts], !through); }, true);
         }
     }
     if (!p.across && (call->dweight || call->dbias)) {
