@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from normwise import functional
 from normwise.kernels import aten
-from normwise.kernels.gate import is_plain_cpu
+from normwise.kernels.gate import is_plain_cpu, stands_for_itself, why_shut
+from normwise.kernels.registry import recorded, use_backend
 from normwise.testing import assert_close
 
 
@@ -26,6 +28,14 @@ class Mode(TorchDispatchMode):
 
 def test_open() -> None:
     assert is_plain_cpu(torch.ones(2), nn.Parameter(torch.ones(2)))
+    assert why_shut(torch.ones(2), nn.Parameter(torch.ones(2))) is None
+    with torch.no_grad():
+        assert is_plain_cpu(torch.ones(2))
+    with torch.inference_mode():
+        assert is_plain_cpu(torch.ones(2))
+    with torch.autocast("cpu"):
+        assert is_plain_cpu(torch.ones(2))
+    assert is_plain_cpu(nn.Buffer(torch.ones(2)))
 
 
 def test_shut_for_other_tensors() -> None:
@@ -49,6 +59,77 @@ def test_shut_under_transforms() -> None:
     with Mode():
         look(torch.ones(2))
     assert seen == [False] * 4
+
+
+# At its first forward-mode derivative torch calls a function that it deprecates.
+@pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
+def test_the_reason_is_said_where_it_is_shut_and_only_there() -> None:
+    reasons: list[str | None] = []
+
+    def look(x: Tensor) -> Tensor:
+        reason = why_shut(x)
+        assert (reason is None) == is_plain_cpu(x)
+        reasons.append(reason)
+        return x * 2
+
+    look(torch.ones(2, device="meta"))
+    look(torch.ones(2).as_subclass(Subclass))
+    torch.func.vmap(look)(torch.ones(3, 2))
+    torch.func.grad(lambda x: look(x).sum())(torch.ones(2))
+    torch.func.functionalize(look)(torch.ones(2))
+    with forward_ad.dual_level():
+        look(torch.ones(2))
+    with Mode():
+        look(torch.ones(2))
+    torch.jit.trace(look, torch.ones(2), check_trace=False)
+    assert reasons == [
+        "a tensor is on meta",
+        "a tensor is a Subclass",
+        *["a transform of torch.func is active"] * 3,
+        "forward-mode differentiation is active",
+        "a dispatch mode sees every operator (fake tensors, tracing, counting)",
+        "torch.jit traces the program",
+    ]
+
+
+def test_after_a_transform_that_failed_it_is_open_again() -> None:
+    def fails(x: Tensor) -> Tensor:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        torch.func.vmap(fails)(torch.ones(3, 2))
+    assert is_plain_cpu(torch.ones(2))
+
+
+def test_a_tensor_that_escaped_from_a_transform_is_left_to_torch() -> None:
+    """It looks like any other, and has no memory."""
+    escaped: list[Tensor] = []
+
+    def leak(x: Tensor) -> Tensor:
+        escaped.append(x * 2)
+        return escaped[0].sum()
+
+    x = torch.randn(3, 6)
+    torch.func.grad(leak)(x)
+    wrapped = (escaped[0], torch._to_functional_tensor(2 * x))
+    for tensor in wrapped:
+        assert type(tensor) is Tensor
+        assert not stands_for_itself(tensor)
+        with use_backend("auto"), recorded() as choices:
+            output = functional.layer_norm(tensor, (6,))
+        assert [choice.backend for choice in choices] == ["aten"]
+        assert output.shape == x.shape
+    with use_backend("auto"):
+        assert_close(functional.layer_norm(escaped[0], (6,)) * 1, nn.functional.layer_norm(2 * x, (6,)))
+
+
+def test_what_stands_for_other_values() -> None:
+    negated = torch.ones(2, dtype=torch.cfloat).conj().imag
+    assert not stands_for_itself(negated)
+    assert stands_for_itself(negated.resolve_neg())
+    assert not stands_for_itself(torch.eye(2).to_sparse())
+    assert not stands_for_itself(torch._efficientzerotensor(2))
+    assert stands_for_itself(torch.ones(1).expand(3))
 
 
 def test_shut_while_compiling() -> None:
