@@ -108,7 +108,7 @@ def test_another_torch_is_refused(run: Path) -> None:
 
 def test_other_kernels_are_refused(run: Path) -> None:
     versions = {"torch": "2.13.0", "kernels": "avx512"}
-    with pytest.raises(StoreError, match="one set of kernels.*kernels avx512 for a run begun with None"):
+    with pytest.raises(StoreError, match=r"one set of kernels.*kernels avx512 for a run begun with None"):
         opened(run, header=HEADER | {"versions": versions})
 
 
