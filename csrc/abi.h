@@ -125,3 +125,11 @@ inline int64_t nw_saved_elements(const nw_norm* call) {
     }
     return 3 * statistics + 2 * call->models * call->channels;
 }
+
+// Bytes of `gate`. How its bits lie is the kernels' own affair: rows padded to 16 bits, none shorter than these.
+inline int64_t nw_gate_bytes(const nw_norm* call) {
+    const int64_t elements = call->models * call->samples * call->channels * call->positions;
+    int64_t row = call->layout == NW_FIRST ? call->positions : call->channels;
+    if (call->family == NW_GROUP && call->positions == 1) row = call->channels / call->groups;
+    return row > 0 ? elements / row * ((row + 15) / 16) * 2 : 0;
+}

@@ -1,4 +1,4 @@
-// Activations and their derivatives, sixteen lanes at a time.
+// Activations and their derivatives, a pack at a time.
 //
 // Float lanes use polynomials fitted for this file by least squares with reweighting towards the largest relative error:
 // exp on |r| <= ln 2 / 2 (3e-9), the upper tail of the normal distribution over its density (3e-9), tanh on |x| <= 0.625 (4e-9).
@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "abi.h"
-#include "pack.h"
+#include "dtype.h"
 
 namespace nw {
 namespace NW_ISA {
@@ -109,9 +109,8 @@ constexpr double SLOPE = 0.01;  // of leaky ReLU below zero, as in torch
 // Activations that a kernel is compiled for: none, ReLU, and the rest, told apart at run time.
 enum Kind { PLAIN, RELU, SMOOTH };
 
-template <Kind kind, class A> NW_INLINE Pack<A> activate(Pack<A> z, int32_t activation) {
-    if constexpr (kind == PLAIN) return z;
-    if constexpr (kind == RELU) return where_negative(z, Pack<A>::zero(), z);
+// The rest: too much code to be a part of every kernel, and work enough to be called.
+template <class A> NW_CALLED Pack<A> smooth(Pack<A> z, int32_t activation) {
     switch (activation) {
         case NW_LEAKY_RELU: return where_negative(z, Pack<A>::of(static_cast<A>(SLOPE)) * z, z);
         case NW_GELU: return z * normal(z).cumulative;
@@ -120,16 +119,12 @@ template <Kind kind, class A> NW_INLINE Pack<A> activate(Pack<A> z, int32_t acti
         default: return sigmoid(z);
     }
 }
-
-// The gradient dy of activate(z), carried back to z.
-template <Kind kind, class A> NW_INLINE Pack<A> carry_back(Pack<A> z, Pack<A> dy, int32_t activation) {
-    if constexpr (kind == PLAIN) return dy;
-    if constexpr (kind == RELU) return where_set(above_zero(z), dy);
+template <class A> NW_CALLED Pack<A> smooth_back(Pack<A> z, Pack<A> dy, int32_t activation) {
     const Pack<A> one = Pack<A>::of(1);
     switch (activation) {
         case NW_LEAKY_RELU: {
             const uint32_t above = above_zero(z);
-            return where_set(above, dy) + Pack<A>::of(static_cast<A>(SLOPE)) * where_set(~above & 0xffff, dy);
+            return where_set(above, dy) + Pack<A>::of(static_cast<A>(SLOPE)) * where_set(~above, dy);
         }
         case NW_GELU: {
             const auto at = normal(z);
@@ -148,6 +143,19 @@ template <Kind kind, class A> NW_INLINE Pack<A> carry_back(Pack<A> z, Pack<A> dy
             return dy * s * (one - s);
         }
     }
+}
+
+template <Kind kind, class A> NW_INLINE Pack<A> activate(Pack<A> z, int32_t activation) {
+    if constexpr (kind == PLAIN) return z;
+    if constexpr (kind == RELU) return where_negative(z, Pack<A>::zero(), z);
+    if constexpr (kind == SMOOTH) return smooth(z, activation);
+}
+
+// The gradient dy of activate(z), carried back to z.
+template <Kind kind, class A> NW_INLINE Pack<A> carry_back(Pack<A> z, Pack<A> dy, int32_t activation) {
+    if constexpr (kind == PLAIN) return dy;
+    if constexpr (kind == RELU) return where_set(above_zero(z), dy);
+    if constexpr (kind == SMOOTH) return smooth_back(z, dy, activation);
 }
 
 }  // namespace NW_ISA

@@ -3,7 +3,6 @@
 
 #include "abi.h"
 #include "finish.h"
-#include "moments.h"
 #include "parallel.h"
 #include "philox.h"
 
@@ -22,7 +21,7 @@ template <class F> static inline void each_blocks(const nw_dropout* call, F task
     });
 }
 
-static int32_t keep_bits(const nw_dropout* call) {
+static inline int32_t keep_bits(const nw_dropout* call) {
     const int64_t stride = keep_bytes(call->elements);
     each_blocks(call, [&](int64_t model, int64_t from, int64_t to) {
         for (int64_t block = from; block < to; block++) {
@@ -48,9 +47,9 @@ template <class T> static int32_t dropout(const nw_dropout* call) {
 #endif
             uint32_t words[4];
             keep_block(call->seeds[model], call->offset, static_cast<uint64_t>(block), call->threshold, words);
-            const auto step = [&](int64_t i, auto lanes) {
+            const auto step = [&](int64_t i, auto lanes) NW_INLINED {
                 const uint32_t kept = words[i / 32] >> (i % 32);
-                store(y + at + i, load(x + at + i, lanes) * where_set(kept & 0xffff, scale), lanes);
+                store(y + at + i, load(x + at + i, lanes) * where_set(kept, scale), lanes);
             };
             if (at + BLOCK <= call->elements) {
                 for (int64_t i = 0; i < BLOCK; i += LANES) step(i, Full{});
@@ -75,7 +74,7 @@ template <class T> static int32_t penalty_sums(const nw_penalty* call) {
     parallel(parts, call->elements, [&](int64_t part) {
         const int64_t from = part * PENALTY_PART, left = call->elements - from;
         TwoSums<A> sums;
-        each_slot(sums, left < PENALTY_PART ? left : PENALTY_PART, [&](int64_t i, int slot, auto lanes) {
+        each_slot(sums, left < PENALTY_PART ? left : PENALTY_PART, [&](int64_t i, int slot, auto lanes) NW_INLINED {
             const Pack<A> value = load(x + from + i, lanes);
             sums.add(slot, absolute(value), value * value);
         });
@@ -107,7 +106,7 @@ template <class T> static int32_t penalty_gradient(const nw_penalty* call) {
     const Pack<A> up = Pack<A>::of(static_cast<A>(call->l1)), down = Pack<A>::zero() - up, slope = Pack<A>::of(static_cast<A>(call->l2));
     const bool sign = call->l1 != 0;
     each_part(call, [&](int64_t from, int64_t count) {
-        each_pack(count, [&](int64_t i, auto lanes) {
+        each_pack(count, [&](int64_t i, auto lanes) NW_INLINED {
             const Pack<A> value = load(x + from + i, lanes), zero = Pack<A>::zero();
             Pack<A> out = value * slope;
             if (sign) out = out + where_negative(value, down, where_negative(zero - value, up, zero));
@@ -123,7 +122,7 @@ template <class T> static int32_t proximal(const nw_penalty* call) {
     T* y = static_cast<T*>(call->y);
     const Pack<A> least = Pack<A>::of(static_cast<A>(call->l1)), shrink = Pack<A>::of(static_cast<A>(1.0 / (1.0 + call->l2)));
     each_part(call, [&](int64_t from, int64_t count) {
-        each_pack(count, [&](int64_t i, auto lanes) {
+        each_pack(count, [&](int64_t i, auto lanes) NW_INLINED {
             const Pack<A> value = load(y + from + i, lanes), zero = Pack<A>::zero();
             const Pack<A> size = at_least(absolute(value) - least, zero) * shrink;
             store(y + from + i, where_negative(value, zero - size, size), lanes);

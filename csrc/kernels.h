@@ -1,7 +1,7 @@
 // Which kernel a call runs, for one dtype. Each dtype is a file of its own, so that they compile side by side.
 #pragma once
 
-#include "columns.h"
+#include "columns_norm.h"
 #include "elementwise.h"
 #include "measure.h"
 #include "planes.h"
@@ -11,15 +11,30 @@
 namespace nw {
 namespace NW_ISA {
 
+// How the values that share a statistic lie: side by side at a distance, in rows, or down the columns of a matrix.
+enum Order { IN_PLANES, IN_ROWS, IN_COLUMNS, STRIDED };
+static inline Order order_of(const nw_norm* call) {
+    if (call->family == NW_LAYER) return call->layout == NW_FIRST && call->positions > 1 ? STRIDED : IN_ROWS;
+    if (lie_apart(call)) return IN_PLANES;
+    const bool together = call->layout == NW_FIRST || (call->positions == 1 && call->batch_statistics);
+    return call->family == NW_GROUP && together ? IN_ROWS : IN_COLUMNS;
+}
+
 template <class T, Kind kind> static int32_t norm_forward_as(const nw_norm* call) {
-    const bool first = call->layout == NW_FIRST;
-    if (call->family == NW_LAYER) return first ? strided_forward<T, kind>(call) : rows_forward<T, kind>(call);
-    return first ? planes_forward<T, kind>(call) : columns_forward<T, kind>(call);
+    switch (order_of(call)) {
+        case IN_PLANES: return planes_forward<T, kind>(call);
+        case IN_ROWS: return rows_forward<T, kind>(call);
+        case IN_COLUMNS: return columns_forward<T, kind>(call);
+        default: return strided_forward<T, kind>(call);
+    }
 }
 template <class T, Kind kind> static int32_t norm_backward_as(const nw_norm* call) {
-    const bool first = call->layout == NW_FIRST;
-    if (call->family == NW_LAYER) return first ? strided_backward<T, kind>(call) : rows_backward<T, kind>(call);
-    return first ? planes_backward<T, kind>(call) : columns_backward<T, kind>(call);
+    switch (order_of(call)) {
+        case IN_PLANES: return planes_backward<T, kind>(call);
+        case IN_ROWS: return rows_backward<T, kind>(call);
+        case IN_COLUMNS: return columns_backward<T, kind>(call);
+        default: return strided_backward<T, kind>(call);
+    }
 }
 template <class T> static int32_t norm_forward_of(const nw_norm* call) {
     switch (call->activation) {

@@ -15,8 +15,9 @@ template <class T> static int32_t measure(const nw_moments* call) {
     shape.channels = shape.groups = call->channels;
     shape.positions = call->positions;
     shape.sample_weight = call->sample_weight;
+    shape.layout = call->layout;
     const T* x = static_cast<const T*>(call->x);
-    if (call->layout == NW_FIRST) {
+    if (lie_apart(&shape)) {
         const Planes p(&shape);
         Scratch scratch(Scratch::room<Moments>(p.units * p.parts));
         if (!scratch.ok()) return 1;
@@ -31,20 +32,18 @@ template <class T> static int32_t measure(const nw_moments* call) {
         return 0;
     }
     const Columns p(&shape);
-    const int64_t all = p.parts * p.channels;
+    const int64_t all = p.parts * p.wide;
     Scratch scratch(2 * Scratch::room<double>(all) + Scratch::room<double>(p.parts) + Scratch::room<compute<T>>(all));
     if (!scratch.ok()) return 1;
     double *mean = scratch.take<double>(all), *squares = scratch.take<double>(all), *counts = scratch.take<double>(p.parts);
     compute<T>* about = scratch.take<compute<T>>(all);
     parallel(p.parts, p.elements, [&](int64_t part) {
-        const int64_t at = part * p.channels;
-        counts[part] = moments_of_columns(p, x, part * p.part_rows, p.part_end(part), mean + at, squares + at, about + at);
+        const int64_t at = part * p.wide;
+        counts[part] = moments_of_columns(p, x, part, mean + at, squares + at, about + at);
     });
-    *call->count = merge_columns(p, counts, mean, squares);
-    for (int64_t c = 0; c < p.channels; c++) {
-        call->mean[c] = mean[c];
-        call->squares[c] = squares[c];
-    }
+    *call->count = merge_rows(p.parts, p.wide, 0, p.channels, counts, mean, squares);
+    memcpy(call->mean, mean, static_cast<size_t>(p.channels) * sizeof(double));
+    memcpy(call->squares, squares, static_cast<size_t>(p.channels) * sizeof(double));
     return 0;
 }
 

@@ -21,9 +21,7 @@ struct Parts {
         const auto up = [](int64_t bytes) { return (bytes + 63) / 64 * 64; };
         gate = keep = end = up(nw_saved_elements(&call) * (call.dtype == NW_F64 ? 8 : 4));
         if (gated) {
-            const int64_t row = call.layout == NW_FIRST ? call.positions : call.channels;
-            const int64_t rows = call.layout == NW_FIRST ? call.channels : call.positions;
-            keep = end = gate + up(call.models * call.samples * rows * ((row + 15) / 16) * 2);
+            keep = end = gate + up(nw_gate_bytes(&call));
         } else if (threshold) {
             end = keep + keep_bytes(call);
         }

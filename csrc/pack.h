@@ -1,9 +1,10 @@
-// Sixteen lanes of float or double, whatever the machine's vectors hold, and the dtypes' way in and out of them.
+// A few lanes of float or double, as the machine's vectors hold them.
 //
-// Every kernel is written for packs of 16, so that the order of its sums does not depend on the instruction set. A pack is
-// an array of machine vectors: wider vector types than the machine's are lowered badly by compilers (3 to 12 times slower).
+// A pack of floats is one machine vector, or two where vectors are short: more would not stay in registers. Wider vector types
+// than the machine's are lowered badly by compilers (3 to 12 times slower), so a pack is an array of the machine's own.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -14,6 +15,9 @@
 
 #if defined(__GNUC__) || defined(__clang__)
 #define NW_INLINE inline __attribute__((always_inline))
+#define NW_CALLED static __attribute__((noinline))
+// After a lambda's parameters: a pack that is handed to a function goes through memory.
+#define NW_INLINED __attribute__((always_inline))
 #define NW_RESTRICT __restrict__
 // Unrolled before anything else, so that a pack's vectors live in registers.
 #if defined(__clang__)
@@ -23,6 +27,8 @@
 #endif
 #else
 #define NW_INLINE __forceinline
+#define NW_CALLED static __declspec(noinline)
+#define NW_INLINED
 #define NW_RESTRICT __restrict
 #define NW_UNROLL
 #endif
@@ -35,8 +41,6 @@
 namespace nw {
 namespace NW_ISA {
 
-constexpr int LANES = 16;
-
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64;
 #elif defined(__AVX2__)
@@ -47,16 +51,13 @@ constexpr int VECTOR_BYTES = 16;
 constexpr int VECTOR_BYTES = 0;
 #endif
 
+constexpr int LANES = VECTOR_BYTES > 32 ? VECTOR_BYTES / 4 : 8;
+
 #if defined(__GNUC__) || defined(__clang__)
 template <class A> struct vector_of { typedef A type __attribute__((vector_size(VECTOR_BYTES))); };
 #else
 template <class A> struct vector_of { typedef A type; };
 #endif
-
-// The scalar bit pattern of a lane.
-template <class A> struct bits_of;
-template <> struct bits_of<float> { typedef int32_t type; };
-template <> struct bits_of<double> { typedef int64_t type; };
 
 template <class A> struct Pack {
     typedef typename vector_of<A>::type V;
@@ -97,9 +98,12 @@ template <class A> struct Pack {
 typedef Pack<float> Floats;
 typedef Pack<double> Doubles;
 
-#define NW_OPERATOR(op)                                                     \
+// Packs that a loop may keep as sums without running out of registers.
+template <class A> constexpr int SLOTS = Pack<A>::COUNT >= 4 ? 1 : 4 / Pack<A>::COUNT;
+
+#define NW_OPERATOR(op)                                                      \
     template <class A> NW_INLINE Pack<A> operator op(Pack<A> a, Pack<A> b) { \
-        NW_UNROLL \
+        NW_UNROLL                                                            \
         for (int i = 0; i < Pack<A>::COUNT; i++) a.v[i] = a.v[i] op b.v[i];  \
         return a;                                                            \
     }
@@ -137,7 +141,29 @@ NW_INLINE Doubles fma(Doubles a, Doubles b, Doubles c) {
     return a;
 }
 
+NW_INLINE double square_root(double a) { return std::sqrt(a); }
+NW_INLINE Doubles square_root(Doubles a) {
+    NW_UNROLL
+    for (int i = 0; i < Doubles::COUNT; i++) {
+#if defined(__AVX512F__)
+        a.v[i] = _mm512_sqrt_pd(a.v[i]);
+#elif defined(__AVX2__)
+        a.v[i] = _mm256_sqrt_pd(a.v[i]);
+#elif defined(NW_X86)
+        a.v[i] = _mm_sqrt_pd(a.v[i]);
+#else
+        double lanes[Doubles::WIDTH];
+        memcpy(lanes, &a.v[i], sizeof lanes);
+        NW_UNROLL
+        for (int j = 0; j < Doubles::WIDTH; j++) lanes[j] = std::sqrt(lanes[j]);
+        memcpy(&a.v[i], lanes, sizeof lanes);
+#endif
+    }
+    return a;
+}
+
 // Lane by lane: a where it is not below b (a NaN in a stays), b elsewhere.
+NW_INLINE double at_least(double a, double b) { return a < b ? b : a; }
 template <class A> NW_INLINE Pack<A> at_least(Pack<A> a, Pack<A> b) {
     NW_UNROLL
     for (int i = 0; i < Pack<A>::COUNT; i++) a.v[i] = a.v[i] < b.v[i] ? b.v[i] : a.v[i];
@@ -155,7 +181,82 @@ template <class A> NW_INLINE Pack<A> where_negative(Pack<A> c, Pack<A> a, Pack<A
     return a;
 }
 
-// ---- bits: one of each lane -------------------------------------------------------------------------------------------
+NW_INLINE Doubles to_double(Doubles a) { return a; }
+NW_INLINE Doubles to_double(Floats a) {
+#if defined(__AVX512F__)
+    const __m512 v = a.v[0];
+    return {{_mm512_cvtps_pd(_mm512_castps512_ps256(v)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))}};
+#elif defined(__AVX2__)
+    return {{_mm256_cvtps_pd(_mm256_castps256_ps128(a.v[0])), _mm256_cvtps_pd(_mm256_extractf128_ps(a.v[0], 1))}};
+#elif defined(NW_X86)
+    Doubles d;
+    NW_UNROLL
+    for (int i = 0; i < Floats::COUNT; i++) {
+        d.v[2 * i] = _mm_cvtps_pd(a.v[i]);
+        d.v[2 * i + 1] = _mm_cvtps_pd(_mm_movehl_ps(a.v[i], a.v[i]));
+    }
+    return d;
+#else
+    float lanes[LANES];
+    double wide[LANES];
+    a.store(lanes);
+    NW_UNROLL
+    for (int i = 0; i < LANES; i++) wide[i] = lanes[i];
+    return Doubles::load(wide);
+#endif
+}
+
+// Floats as lanes of another type.
+template <class A> NW_INLINE Pack<A> lanes_of(Floats a);
+template <> NW_INLINE Floats lanes_of<float>(Floats a) { return a; }
+template <> NW_INLINE Doubles lanes_of<double>(Floats a) { return to_double(a); }
+
+// Doubles as lanes of another type, rounded.
+template <class A> NW_INLINE Pack<A> from_double(Doubles a);
+template <> NW_INLINE Doubles from_double<double>(Doubles a) { return a; }
+template <> NW_INLINE Floats from_double<float>(Doubles a) {
+#if defined(__AVX512F__)
+    const __m256 low = _mm512_cvtpd_ps(a.v[0]), high = _mm512_cvtpd_ps(a.v[1]);
+    return {{_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1)}};
+#elif defined(__AVX2__)
+    return {{_mm256_set_m128(_mm256_cvtpd_ps(a.v[1]), _mm256_cvtpd_ps(a.v[0]))}};
+#elif defined(NW_X86)
+    Floats f;
+    NW_UNROLL
+    for (int i = 0; i < Floats::COUNT; i++) f.v[i] = _mm_movelh_ps(_mm_cvtpd_ps(a.v[2 * i]), _mm_cvtpd_ps(a.v[2 * i + 1]));
+    return f;
+#else
+    double lanes[LANES];
+    float short_lanes[LANES];
+    a.store(lanes);
+    NW_UNROLL
+    for (int i = 0; i < LANES; i++) short_lanes[i] = static_cast<float>(lanes[i]);
+    return Floats::load(short_lanes);
+#endif
+}
+
+// The sum of all lanes: halves are added to each other.
+NW_INLINE double sum(Doubles a) {
+#if defined(__AVX512F__)
+    const __m512d eight = a.v[0] + a.v[1];
+    const __m256d four = _mm512_castpd512_pd256(eight) + _mm512_extractf64x4_pd(eight, 1);
+    const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+    return _mm_cvtsd_f64(two) + _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
+#elif defined(__AVX2__)
+    const __m256d four = a.v[0] + a.v[1];
+    const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+    return _mm_cvtsd_f64(two) + _mm_cvtsd_f64(_mm_unpackhi_pd(two, two));
+#else
+    double lanes[LANES];
+    a.store(lanes);
+    NW_UNROLL
+    for (int n = LANES / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++) lanes[i] += lanes[i + n];
+    return lanes[0];
+#endif
+}
+
+// ---- bits: one of each lane, the first the lowest; what lies above them is not read -------------------------------------
 
 // A bit for each lane that is not at most zero; a NaN counts, as in torch's threshold.
 NW_INLINE uint32_t above_zero(Floats a) {
@@ -163,9 +264,9 @@ NW_INLINE uint32_t above_zero(Floats a) {
     NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
 #if defined(__AVX512F__)
-        bits |= static_cast<uint32_t>(_mm512_cmp_ps_mask(a.v[i], _mm512_setzero_ps(), _CMP_NLE_UQ)) << (16 * i);
+        bits |= static_cast<uint32_t>(_mm512_cmp_ps_mask(a.v[i], _mm512_setzero_ps(), _CMP_NLE_UQ));
 #elif defined(__AVX2__)
-        bits |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v[i], _mm256_setzero_ps(), _CMP_NLE_UQ))) << (8 * i);
+        bits |= static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(a.v[i], _mm256_setzero_ps(), _CMP_NLE_UQ)));
 #elif defined(NW_X86)
         bits |= static_cast<uint32_t>(_mm_movemask_ps(_mm_cmpnle_ps(a.v[i], _mm_setzero_ps()))) << (4 * i);
 #else
@@ -178,11 +279,22 @@ NW_INLINE uint32_t above_zero(Floats a) {
     return bits;
 }
 NW_INLINE uint32_t above_zero(Doubles a) {
-    double lanes[LANES];
-    a.store(lanes);
     uint32_t bits = 0;
     NW_UNROLL
-    for (int i = 0; i < LANES; i++) bits |= static_cast<uint32_t>(!(lanes[i] <= 0)) << i;
+    for (int i = 0; i < Doubles::COUNT; i++) {
+#if defined(__AVX512F__)
+        bits |= static_cast<uint32_t>(_mm512_cmp_pd_mask(a.v[i], _mm512_setzero_pd(), _CMP_NLE_UQ)) << (8 * i);
+#elif defined(__AVX2__)
+        bits |= static_cast<uint32_t>(_mm256_movemask_pd(_mm256_cmp_pd(a.v[i], _mm256_setzero_pd(), _CMP_NLE_UQ))) << (4 * i);
+#elif defined(NW_X86)
+        bits |= static_cast<uint32_t>(_mm_movemask_pd(_mm_cmpnle_pd(a.v[i], _mm_setzero_pd()))) << (2 * i);
+#else
+        double lanes[Doubles::WIDTH];
+        memcpy(lanes, &a.v[i], sizeof lanes);
+        NW_UNROLL
+        for (int j = 0; j < Doubles::WIDTH; j++) bits |= static_cast<uint32_t>(!(lanes[j] <= 0)) << (Doubles::WIDTH * i + j);
+#endif
+    }
     return bits;
 }
 
@@ -191,14 +303,14 @@ NW_INLINE Floats where_set(uint32_t bits, Floats a) {
     NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
 #if defined(__AVX512F__)
-        a.v[i] = _mm512_maskz_mov_ps(static_cast<__mmask16>(bits >> (16 * i)), a.v[i]);
+        a.v[i] = _mm512_maskz_mov_ps(static_cast<__mmask16>(bits), a.v[i]);
 #elif defined(__AVX2__)
         const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-        const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits >> (8 * i))), lane);
+        const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), lane);
         a.v[i] = _mm256_and_ps(a.v[i], _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane)));
 #elif defined(NW_X86)
-        const __m128i lane = _mm_setr_epi32(1, 2, 4, 8);
-        const __m128i set = _mm_and_si128(_mm_set1_epi32(static_cast<int>(bits >> (4 * i))), lane);
+        const __m128i lane = _mm_setr_epi32(1 << (4 * i), 2 << (4 * i), 4 << (4 * i), 8 << (4 * i));
+        const __m128i set = _mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), lane);
         a.v[i] = _mm_and_ps(a.v[i], _mm_castsi128_ps(_mm_cmpeq_epi32(set, lane)));
 #else
         float lanes[Floats::WIDTH];
@@ -211,171 +323,50 @@ NW_INLINE Floats where_set(uint32_t bits, Floats a) {
     return a;
 }
 NW_INLINE Doubles where_set(uint32_t bits, Doubles a) {
-    double lanes[LANES];
-    a.store(lanes);
     NW_UNROLL
-    for (int i = 0; i < LANES; i++) lanes[i] = (bits >> i) & 1 ? lanes[i] : 0;
-    return Doubles::load(lanes);
-}
-
-// ---- dtypes -----------------------------------------------------------------------------------------------------------
-
-struct bf16 { uint16_t bits; };
-struct f16 { uint16_t bits; };
-
-// What a dtype is computed in.
-template <class T> struct compute_of { typedef float type; };
-template <> struct compute_of<double> { typedef double type; };
-template <class T> using compute = typename compute_of<T>::type;
-
-NW_INLINE float as_float(uint32_t bits) { float value; memcpy(&value, &bits, 4); return value; }
-NW_INLINE uint32_t as_bits(float value) { uint32_t bits; memcpy(&bits, &value, 4); return bits; }
-
-NW_INLINE float widen(float x) { return x; }
-NW_INLINE double widen(double x) { return x; }
-NW_INLINE float widen(bf16 x) { return as_float(static_cast<uint32_t>(x.bits) << 16); }
-NW_INLINE float widen(f16 x) {
-    const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16, rest = static_cast<uint32_t>(x.bits & 0x7fff) << 13;
-    // Read as a float, a half has an exponent too small by 112; infinities and NaN get the largest one.
-    const uint32_t value = as_bits(as_float(rest) * 0x1p112f) | (rest >= 0x0f800000 ? 0x7f800000 : 0);
-    return as_float(value | sign);
-}
-
-template <class T> NW_INLINE T narrow(compute<T> x);
-template <> NW_INLINE float narrow<float>(float x) { return x; }
-template <> NW_INLINE double narrow<double>(double x) { return x; }
-template <> NW_INLINE bf16 narrow<bf16>(float x) {
-    const uint32_t bits = as_bits(x);
-    if (x != x) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
-    return {static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};  // to the nearest, ties to even
-}
-template <> NW_INLINE f16 narrow<f16>(float x) {
-    const uint32_t bits = as_bits(x), sign = (bits >> 16) & 0x8000, size = bits & 0x7fffffff;
-    uint32_t half;
-    if (size >= 0x47800000) {  // 2^16 and above
-        half = size > 0x7f800000 ? 0x7e00 : 0x7c00;
-    } else if (size < 0x38800000) {  // below 2^-14: adding a half puts the bits in place, rounded
-        half = as_bits(as_float(size) + 0.5f) - as_bits(0.5f);
-    } else {
-        half = (size + 0xc8000fff + ((size >> 13) & 1)) >> 13;
-    }
-    return {static_cast<uint16_t>(half | sign)};
-}
-
-NW_INLINE Floats load(const float* from) { return Floats::load(from); }
-NW_INLINE Doubles load(const double* from) { return Doubles::load(from); }
-NW_INLINE void store(float* to, Floats a) { a.store(to); }
-NW_INLINE void store(double* to, Doubles a) { a.store(to); }
-
-NW_INLINE Floats load(const bf16* from) {
+    for (int i = 0; i < Doubles::COUNT; i++) {
 #if defined(__AVX512F__)
-    const __m256i narrow = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-    return {{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16))}};
+        a.v[i] = _mm512_maskz_mov_pd(static_cast<__mmask8>(bits >> (8 * i)), a.v[i]);
 #elif defined(__AVX2__)
-    Floats a;
-    NW_UNROLL
-    for (int i = 0; i < 2; i++) {
-        const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i));
-        a.v[i] = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
+        const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
+        const __m256i set = _mm256_and_si256(_mm256_set1_epi64x(static_cast<int>(bits >> (4 * i))), lane);
+        a.v[i] = _mm256_and_pd(a.v[i], _mm256_castsi256_pd(_mm256_cmpeq_epi64(set, lane)));
+#elif defined(NW_X86)
+        const __m128i lane = _mm_setr_epi32(1 << (2 * i), 1 << (2 * i), 2 << (2 * i), 2 << (2 * i));
+        const __m128i set = _mm_and_si128(_mm_set1_epi32(static_cast<int>(bits)), lane);
+        a.v[i] = _mm_and_pd(a.v[i], _mm_castsi128_pd(_mm_cmpeq_epi32(set, lane)));
+#else
+        double lanes[Doubles::WIDTH];
+        memcpy(lanes, &a.v[i], sizeof lanes);
+        NW_UNROLL
+        for (int j = 0; j < Doubles::WIDTH; j++) lanes[j] = (bits >> (Doubles::WIDTH * i + j)) & 1 ? lanes[j] : 0;
+        memcpy(&a.v[i], lanes, sizeof lanes);
+#endif
     }
     return a;
-#else
-    float lanes[LANES];
-    NW_UNROLL
-    for (int i = 0; i < LANES; i++) lanes[i] = widen(from[i]);
-    return Floats::load(lanes);
-#endif
-}
-NW_INLINE void store(bf16* to, Floats a) {
-#if defined(__AVX512F__)
-    const __m512i bits = _mm512_castps_si512(a.v[0]);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    const __mmask16 nan = _mm512_cmp_ps_mask(a.v[0], a.v[0], _CMP_UNORD_Q);
-    const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
-    const __m512i high = _mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(high));
-#elif defined(__AVX2__)
-    NW_UNROLL
-    for (int i = 0; i < 2; i++) {
-        const __m256i bits = _mm256_castps_si256(a.v[i]);
-        const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-        const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-        const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a.v[i], a.v[i], _CMP_UNORD_Q));
-        const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-        const __m256i high = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
-        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(high, high), 0x08);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8 * i), _mm256_castsi256_si128(packed));
-    }
-#else
-    float lanes[LANES];
-    a.store(lanes);
-    NW_UNROLL
-    for (int i = 0; i < LANES; i++) to[i] = narrow<bf16>(lanes[i]);
-#endif
 }
 
-NW_INLINE Floats load(const f16* from) {
-#if defined(__AVX512F__)
-    return {{_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))}};
-#elif defined(__F16C__)
-    Floats a;
-    NW_UNROLL
-    for (int i = 0; i < 2; i++) a.v[i] = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 8 * i)));
-    return a;
-#else
-    float lanes[LANES];
-    NW_UNROLL
-    for (int i = 0; i < LANES; i++) lanes[i] = widen(from[i]);
-    return Floats::load(lanes);
-#endif
-}
-NW_INLINE void store(f16* to, Floats a) {
-#if defined(__AVX512F__)
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(a.v[0], _MM_FROUND_TO_NEAREST_INT));
-#elif defined(__F16C__)
-    NW_UNROLL
-    for (int i = 0; i < 2; i++)
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8 * i), _mm256_cvtps_ph(a.v[i], _MM_FROUND_TO_NEAREST_INT));
-#else
-    float lanes[LANES];
-    a.store(lanes);
-    NW_UNROLL
-    for (int i = 0; i < LANES; i++) to[i] = narrow<f16>(lanes[i]);
-#endif
-}
-
-// ---- whole packs and the last, short one ------------------------------------------------------------------------------
-
-// How many lanes a step handles: all, or a number below 16.
+// How many lanes a step handles: all, or fewer.
 struct Full {
-    static constexpr bool whole = true;
     NW_INLINE int count() const { return LANES; }
-    NW_INLINE uint32_t mask() const { return 0xffff; }
+    NW_INLINE uint32_t mask() const { return (1u << LANES) - 1; }
 };
 struct Part {
-    static constexpr bool whole = false;
     int n;
     NW_INLINE int count() const { return n; }
     NW_INLINE uint32_t mask() const { return (1u << n) - 1; }
 };
 
-template <class T> NW_INLINE Pack<compute<T>> load(const T* from, Full) { return load(from); }
-template <class T> NW_INLINE Pack<compute<T>> load(const T* from, Part part) {
-    T lanes[LANES];
-    memset(lanes, 0, sizeof lanes);
-    memcpy(lanes, from, static_cast<size_t>(part.n) * sizeof(T));
-    return load(lanes);
-}
-template <class T> NW_INLINE void store(T* to, Pack<compute<T>> a, Full) { store(to, a); }
-template <class T> NW_INLINE void store(T* to, Pack<compute<T>> a, Part part) {
-    T lanes[LANES];
-    store(lanes, a);
-    memcpy(to, lanes, static_cast<size_t>(part.n) * sizeof(T));
-}
 // Zero in the lanes that a step does not handle.
 template <class A> NW_INLINE Pack<A> only(Pack<A> a, Full) { return a; }
 template <class A> NW_INLINE Pack<A> only(Pack<A> a, Part part) { return where_set(part.mask(), a); }
+
+// step(i, lanes) over 0 … n in packs.
+template <class F> NW_INLINE void each_pack(int64_t n, F step) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) step(i, Full{});
+    if (i < n) step(i, Part{static_cast<int>(n - i)});
+}
 
 // Bring a line closer that is read, or written, soon.
 NW_INLINE void prefetch(const void* address) {
@@ -391,13 +382,6 @@ NW_INLINE void prefetch_to_write(const void* address) {
 #else
     (void)address;
 #endif
-}
-
-// step(i, lanes) over 0 … n in packs.
-template <class F> NW_INLINE void each_pack(int64_t n, F step) {
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES) step(i, Full{});
-    if (i < n) step(i, Part{static_cast<int>(n - i)});
 }
 
 }  // namespace NW_ISA

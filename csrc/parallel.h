@@ -47,6 +47,23 @@ template <class F> static inline void parallel(int64_t tasks, int64_t elements, 
 #endif
 }
 
+// Two sweeps over problems of several parts: first(i) of every part, middle(problem), then last(i) of every part, backwards. A thread
+// takes a whole problem through both, so that the second sweep finds it in its cache; where there are few, parts are dealt out.
+template <class First, class Middle, class Last>
+static inline void two_sweeps(int64_t problems, int64_t parts, int64_t elements, First first, Middle middle, Last last) {
+    if (parts == 1 || problems >= 4 * threads_for(problems * parts, elements)) {
+        parallel(problems, elements, [&](int64_t problem) {
+            for (int64_t part = 0; part < parts; part++) first(problem * parts + part);
+            middle(problem);
+            for (int64_t part = parts - 1; part >= 0; part--) last(problem * parts + part);
+        });
+        return;
+    }
+    parallel(problems * parts, elements, first);
+    for (int64_t problem = 0; problem < problems; problem++) middle(problem);
+    parallel(problems * parts, elements, last, true);
+}
+
 // Memory of the calling thread that outlives the call: a fresh large block would be mapped, page by page, at each call. Only the
 // kernel that took it may hand parts of it to its threads. More than 4 MiB is given back.
 class Scratch {

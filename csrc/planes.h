@@ -13,6 +13,16 @@
 namespace nw {
 namespace NW_ISA {
 
+// Rows too short for this file belong to columns.h, where they share their statistics across samples, and to rows.h.
+constexpr int64_t SHORT_ROW = 16;
+
+// Whether the values of a channel lie in rows long enough to be taken one after another.
+static inline bool lie_apart(const nw_norm* call) {
+    if (call->layout != NW_FIRST) return false;
+    if (call->positions >= SHORT_ROW) return true;
+    return call->family == NW_ACROSS ? call->sample_weight && call->positions > 1 : !call->batch_statistics;
+}
+
 struct Planes {
     bool across;
     int64_t models, samples, channels, length;  // length: S
@@ -36,25 +46,23 @@ struct Planes {
         words = gate_words(length);
         keep_stride = keep_bytes(samples * channels * length);
     }
-    // The number of a row in memory.
-    NW_INLINE int64_t row(int64_t unit, int64_t k) const {
-        if (!across) return unit * rows + k;
-        const int64_t model = unit / channels;
-        return (model * samples + k) * channels + unit % channels;
-    }
-    // The row's place in weight and bias.
-    NW_INLINE int64_t channel(int64_t unit, int64_t k) const { return across ? unit : unit % groups * rows + k; }
+    // The first row of a unit; the others follow at distances of row_step().
+    int64_t first_row(int64_t unit) const { return across ? unit / channels * samples * channels + unit % channels : unit * rows; }
+    NW_INLINE int64_t row_step() const { return across ? channels : 1; }
+    // The place of a unit's first row in weight and bias; the others share it, or follow it.
+    int64_t first_channel(int64_t unit) const { return across ? unit : unit % groups * rows; }
+    NW_INLINE int64_t channel_step() const { return across ? 0 : 1; }
     NW_INLINE const uint8_t* keep_of(int64_t unit) const { return keep && across ? keep + unit / channels * keep_stride : keep; }
     NW_INLINE int64_t start_of_model(int64_t unit) const { return across ? unit / channels * samples * channels * length : 0; }
     int64_t part_end(int64_t part) const { return (part + 1) * part_rows < rows ? (part + 1) * part_rows : rows; }
-    // Whether one thread takes a whole unit.
-    bool whole_units() const { return parts == 1 || units >= 4 * threads_for(units * parts, elements); }
 };
 
 template <class T> static inline Moments moments_of_part(const Planes& p, const T* x, int64_t unit, int64_t part) {
+    const T* begin = x + p.first_row(unit) * p.length;
+    const int64_t step = p.row_step() * p.length;
     return moments_of_rows<T>(
-        part * p.part_rows, p.part_end(part), p.rows, p.length, [&](int64_t k) { return x + p.row(unit, k) * p.length; },
-        [&](int64_t k) { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
+        part * p.part_rows, p.part_end(part), p.rows, p.length, [&](int64_t k) NW_INLINED { return begin + k * step; },
+        [&](int64_t k) NW_INLINED { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
 }
 
 template <class T, Kind kind>
@@ -64,11 +72,12 @@ static inline void finish_part(const Planes& p, const T* NW_RESTRICT x, const Fi
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const uint8_t* keep = p.keep_of(unit);
     const int64_t start = p.start_of_model(unit), end = p.part_end(part), ahead = rows_ahead(p.length);
+    const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     for (int64_t k = part * p.part_rows; k < end; k++) {
-        const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
+        const int64_t row = first_row + k * step, at = row * p.length, channel = first_channel + k * p.channel_step();
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
-        const int64_t next = (k + ahead < p.rows ? p.row(unit, k + ahead) : row) * p.length;
-        each_pack(p.length, [&](int64_t i, auto lanes) {
+        const int64_t next = (k + ahead < p.rows ? row + ahead * step : row) * p.length;
+        each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
             prefetch_to_write(finish.y + next + i);
             const Pack<A> d = (load(x + at + i, lanes) - high) - low;
             finish.forward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
@@ -83,40 +92,24 @@ template <class T, Kind kind> static int32_t planes_forward(const nw_norm* call)
     const Finish<T, kind> finish(call);
     const Saved<A> saved(call->saved, p.units, p.models * p.channels);
     saved.set_affine(call, p.models * p.channels);
-    const bool centred = call->centred;
-    const double momentum = p.across && call->batch_statistics ? momentum_of(call) : 0;
-
-    const auto conclude = [&](int64_t unit, Moments m) {
-        double mean, variance;
-        settle(m, centred, &mean, &variance);
-        saved.set(unit, mean, variance, call->eps);
-        if (p.across) track(call, unit, m, momentum);
-    };
+    const auto finish_one = [&](int64_t i) { finish_part(p, x, finish, saved, i / p.parts, i % p.parts); };
     if (!call->batch_statistics) {
-        for (int64_t unit = 0; unit < p.units; unit++) {
-            const int64_t c = p.across ? unit : unit % p.groups;
-            saved.set(unit, parameter(call->running_mean, call->parameter_dtype, c, 0),
-                      parameter(call->running_var, call->parameter_dtype, c, 1), call->eps);
-        }
-        parallel(p.units * p.parts, p.elements, [&](int64_t i) { finish_part(p, x, finish, saved, i / p.parts, i % p.parts); });
+        if (p.across) saved.set_running(call, 1, p.units);
+        else saved.set_running(call, p.samples, p.groups);
+        parallel(p.units * p.parts, p.elements, finish_one);
         return 0;
     }
-    if (p.whole_units()) {
-        parallel(p.units, p.elements, [&](int64_t unit) {
-            conclude(unit, merge(p.parts, [&](int64_t part) { return moments_of_part(p, x, unit, part); }));
-            for (int64_t part = p.parts - 1; part >= 0; part--) finish_part(p, x, finish, saved, unit, part);
-        });
-        return 0;
-    }
+    const Conclusion<A> conclude(call, saved);
     Scratch scratch(Scratch::room<Moments>(p.units * p.parts));
     if (!scratch.ok()) return 1;
     Moments* moments = scratch.take<Moments>(p.units * p.parts);
-    parallel(p.units * p.parts, p.elements, [&](int64_t i) { moments[i] = moments_of_part(p, x, i / p.parts, i % p.parts); });
-    for (int64_t unit = 0; unit < p.units; unit++) {
-        conclude(unit, merge(p.parts, [&](int64_t part) { return moments[unit * p.parts + part]; }));
-    }
-    parallel(
-        p.units * p.parts, p.elements, [&](int64_t i) { finish_part(p, x, finish, saved, i / p.parts, i % p.parts); }, true);
+    two_sweeps(
+        p.units, p.parts, p.elements, [&](int64_t i) { moments[i] = moments_of_part(p, x, i / p.parts, i % p.parts); },
+        [&](int64_t unit) {
+            const Moments m = merge(p.parts, [&](int64_t part) { return moments[unit * p.parts + part]; });
+            conclude(unit, m.count, m.mean, m.squares, One{});
+        },
+        finish_one);
     return 0;
 }
 
@@ -132,13 +125,14 @@ static inline RowSums sums_of_part(const Planes& p, const T* NW_RESTRICT x, cons
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const uint8_t* keep = p.keep_of(unit);
     const int64_t start = p.start_of_model(unit), ahead = rows_ahead(p.length);
+    const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     TwoSums<A> whole;
     for (int64_t k = part * p.part_rows; k < p.part_end(part); k++) {
-        const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
+        const int64_t row = first_row + k * step, at = row * p.length, channel = first_channel + k * p.channel_step();
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
-        const int64_t next = (k + ahead < p.rows ? p.row(unit, k + ahead) : row) * p.length;
-        const auto add = [&](TwoSums<A>& sums) {
-            each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) {
+        const int64_t next = (k + ahead < p.rows ? row + ahead * step : row) * p.length;
+        const auto add = [&](TwoSums<A>& sums) NW_INLINED {
+            each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) NW_INLINED {
                 prefetch(x + next + i);
                 prefetch(finish.dy + next + i);
                 const Pack<A> d = (load(x + at + i, lanes) - high) - low;
@@ -162,19 +156,20 @@ static inline RowSums sums_of_part(const Planes& p, const T* NW_RESTRICT x, cons
 // dx = scale · dz − weight · (from_gradient + d · from_product), and the residual's gradient dz. `still`: the statistics do not
 // depend on x.
 template <class T, Kind kind>
-static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* NW_RESTRICT dx, const Finish<T, kind> finish,
+static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* dx, const Finish<T, kind> finish,
                                     const Saved<compute<T>> saved, int64_t unit, int64_t part, RowSums from, bool still) {
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const Pack<A> constant = Pack<A>::of(static_cast<A>(from.gradient)), slope = Pack<A>::of(static_cast<A>(from.product));
     const uint8_t* keep = p.keep_of(unit);
     const int64_t start = p.start_of_model(unit), ahead = rows_ahead(p.length);
+    const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     for (int64_t k = p.part_end(part) - 1; k >= part * p.part_rows; k--) {
-        const int64_t row = p.row(unit, k), at = row * p.length, channel = p.channel(unit, k);
+        const int64_t row = first_row + k * step, at = row * p.length, channel = first_channel + k * p.channel_step();
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
         const float* weights = p.sample_weight ? p.sample_weight + k * p.length : nullptr;
-        const int64_t next = (k >= ahead ? p.row(unit, k - ahead) : row) * p.length;
-        each_pack(p.length, [&](int64_t i, auto lanes) {
+        const int64_t next = (k >= ahead ? row - ahead * step : row) * p.length;
+        each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
             if (dx) prefetch_to_write(dx + next + i);
             const Pack<A> d = (load(x + at + i, lanes) - high) - low;
             const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
@@ -185,7 +180,7 @@ static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* 
                 return;
             }
             Pack<A> through = fma(d, slope, constant);
-            if (weights) through = through * to<A>(load(weights + i, lanes));
+            if (weights) through = through * lanes_of<A>(load(weights + i, lanes));
             store(dx + at + i, fma(scale, dz, Pack<A>::zero() - through), lanes);
         });
     }
@@ -229,15 +224,15 @@ template <class T, Kind kind> static int32_t planes_backward(const nw_norm* call
                 gradient += sums[unit * p.parts + part].gradient;
                 product += sums[unit * p.parts + part].product;
             }
-            set_parameter(call->dbias, call->parameter_dtype, unit, gradient);
-            set_parameter(call->dweight, call->parameter_dtype, unit, product * rstd);
+            set_parameter(call->dbias, call->parameter_dtype, unit, gradient, One{});
+            set_parameter(call->dweight, call->parameter_dtype, unit, product * rstd, One{});
             const double weight = static_cast<double>(saved.weight[unit]);
             gradient *= weight;
             product *= weight;
         } else {
             for (int64_t k = 0; k < p.rows; k++) {
-                const RowSums& row = sums[p.row(unit, k)];
-                const double weight = static_cast<double>(saved.weight[p.channel(unit, k)]);
+                const RowSums& row = sums[p.first_row(unit) + k];
+                const double weight = static_cast<double>(saved.weight[p.first_channel(unit) + k]);
                 gradient += weight * row.gradient;
                 product += weight * row.product;
             }
@@ -246,34 +241,23 @@ template <class T, Kind kind> static int32_t planes_backward(const nw_norm* call
         const double centred = call->centred ? gradient * rstd / weights_in_all : 0;
         return {centred, product * rstd * rstd * rstd / weights_in_all};
     };
-    if (p.whole_units()) {
-        parallel(p.units, p.elements, [&](int64_t unit) {
-            for (int64_t part = 0; part < p.parts; part++) sum_part(unit, part);
-            from[unit] = conclude(unit);
-            if (!write) return;
-            for (int64_t part = p.parts - 1; part >= 0; part--) gradient_of_part(p, x, dx, finish, saved, unit, part, from[unit], !through);
+    two_sweeps(
+        p.units, p.parts, p.elements, [&](int64_t i) { sum_part(i / p.parts, i % p.parts); },
+        [&](int64_t unit) { from[unit] = conclude(unit); },
+        [&](int64_t i) {
+            if (write) gradient_of_part(p, x, dx, finish, saved, i / p.parts, i % p.parts, from[i / p.parts], !through);
         });
-    } else {
-        parallel(p.units * p.parts, p.elements, [&](int64_t i) { sum_part(i / p.parts, i % p.parts); });
-        for (int64_t unit = 0; unit < p.units; unit++) from[unit] = conclude(unit);
-        if (write) {
-            parallel(
-                p.units * p.parts, p.elements,
-                [&](int64_t i) { gradient_of_part(p, x, dx, finish, saved, i / p.parts, i % p.parts, from[i / p.parts], !through); }, true);
+    if (p.across || !(call->dweight || call->dbias)) return 0;
+    parallel(p.channels, all_rows, [&](int64_t c) {
+        double gradient = 0, product = 0;
+        for (int64_t n = 0; n < p.samples; n++) {
+            const RowSums& row = sums[n * p.channels + c];
+            gradient += row.gradient;
+            product += row.product * static_cast<double>(saved.rstd[n * p.groups + c / p.rows]);
         }
-    }
-    if (!p.across && (call->dweight || call->dbias)) {
-        for (int64_t c = 0; c < p.channels; c++) {
-            double gradient = 0, product = 0;
-            for (int64_t n = 0; n < p.samples; n++) {
-                const RowSums& row = sums[n * p.channels + c];
-                gradient += row.gradient;
-                product += row.product * static_cast<double>(saved.rstd[n * p.groups + c / p.rows]);
-            }
-            set_parameter(call->dbias, call->parameter_dtype, c, gradient);
-            set_parameter(call->dweight, call->parameter_dtype, c, product);
-        }
-    }
+        set_parameter(call->dbias, call->parameter_dtype, c, gradient, One{});
+        set_parameter(call->dweight, call->parameter_dtype, c, product, One{});
+    });
     return 0;
 }
 

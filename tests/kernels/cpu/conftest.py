@@ -212,6 +212,8 @@ def run(
     gate = None
     if p.residual and p.activation == "relu":
         *rows, row = p.shape
+        if p.family == "group" and p.positions == 1:
+            rows, row = [p.models, p.samples, p.groups], p.channels // p.groups
         gate = fresh((torch.Size(rows).numel() * -(-row // 16),), torch.int16)
     if p.rate and v.keep is None:
         assert v.seeds is not None

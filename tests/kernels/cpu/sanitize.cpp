@@ -32,7 +32,7 @@ Bytes numbers(int32_t dtype, int64_t count, uint32_t seed) {
     Bytes bytes(count * width_of(dtype));
     for (int64_t i = 0; i < count; i++) {
         seed = seed * 1664525u + 1013904223u;
-        set_parameter(bytes.as<void>(), dtype, i, static_cast<double>(seed >> 8) / (1 << 22) - 2.0);
+        set_parameter(bytes.as<void>(), dtype, i, static_cast<double>(seed >> 8) / (1 << 22) - 2.0, One{});
     }
     return bytes;
 }
@@ -54,13 +54,12 @@ void normalize(int32_t family, int32_t layout, int32_t dtype, int32_t activation
     call.momentum = 0.1;
     call.keep_scale = dropout ? 2 : 1;
     const int64_t one = samples * channels * positions, all = models * one, width = width_of(dtype), parameters = models * channels;
-    const int64_t row = layout == NW_FIRST ? positions : channels;
     Bytes x = numbers(dtype, all, 1), other = numbers(dtype, all, 2), dy = numbers(dtype, all, 3);
     Bytes weight = numbers(dtype, parameters, 4), bias = numbers(dtype, parameters, 5);
     Bytes mean = numbers(dtype, parameters, 6), variance = numbers(dtype, parameters, 7);
     Bytes y(all * width), dx(all * width), dresidual(all * width), dweight(parameters * width), dbias(parameters * width);
     Bytes saved(nw_saved_elements(&call) * 4);
-    Bytes gate(all / row * ((row + 15) / 16) * 2), batches(8);
+    Bytes gate(nw_gate_bytes(&call)), batches(8);
     Bytes keep(models * ((one + 127) / 128) * 16 + 16, 0x5a), share = numbers(NW_F32, samples * positions, 8);
     for (int64_t i = 0; i < samples * positions; i++) share.as<float>()[i] = std::fabs(share.as<float>()[i]);
     call.x = x.as<void>();
@@ -135,9 +134,9 @@ void pointwise(int32_t dtype, int64_t models, int64_t elements) {
 int main(int arguments, char**) {
     if (arguments > 1) {
         Bytes x = numbers(NW_F32, 16, 1);
-        load(x.as<float>() + 1).store(x.as<float>());
+        load(x.as<float>() + 17 - LANES).store(x.as<float>());
     }
-    const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 5}, {3, 18, 1}, {2, 2, 17}, {5, 34, 16}, {1, 1, 300}, {2, 66, 31}};
+    const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 5}, {41, 3, 1}, {9, 2, 3}, {3, 18, 1}, {2, 2, 17}, {5, 34, 16}, {1, 1, 300}, {2, 66, 31}};
     for (int32_t dtype : {NW_F32, NW_F16}) {
         for (const auto& size : sizes) {
             for (int32_t family = NW_ACROSS; family <= NW_LAYER; family++)

@@ -81,11 +81,6 @@ class Call:
         """Elements of one model's input."""
         return self.samples * self.channels * self.positions
 
-    @property
-    def row(self) -> int:
-        """Elements that lie together in memory: of a channel, or of a position."""
-        return self.positions if self.layout == FIRST else self.channels
-
     @cached_property
     def keep_scale(self) -> float:
         """What a kept element is multiplied by: exactly the inverse of the probability to be kept."""
@@ -95,6 +90,14 @@ class Call:
     def keep_bytes(self) -> int:
         """One bit an element; a model's are padded to 128, and 16 bytes follow the last."""
         return self.models * (-(-self.elements // 128) * 16) + 16
+
+    @cached_property
+    def gate_bytes(self) -> int:
+        """As abi.h has it; how the bits lie in them is the kernels' own affair."""
+        row = self.positions if self.layout == FIRST else self.channels
+        if self.family == GROUP and self.positions == 1:
+            row = self.channels // self.groups
+        return self.models * self.elements // row * -(-row // 16) * 2
 
     @cached_property
     def values(self) -> int:
@@ -113,8 +116,7 @@ class Call:
         """
         gate = _aligned(self.values * (8 if self.dtype == DTYPES[torch.float64] else 4))
         if self.gated:
-            rows = self.models * self.elements // self.row
-            end = gate + _aligned(rows * -(-self.row // 16) * 2)
+            end = gate + _aligned(self.gate_bytes)
             return gate, end, end
         return gate, gate, gate + self.keep_bytes if self.threshold else gate
 

@@ -23,6 +23,7 @@ from normwise.kernels.cpu.call import (
     TANH,
     Call,
 )
+from normwise.kernels.cpu.portable import load as load_portable
 
 _aten = torch.ops.aten
 _SLOPE = 0.01
@@ -65,7 +66,7 @@ def gradients(
 
     dz = _view(call, dy.to(wide))
     if call.gated:
-        dz = dz * (_gate_mask(call, buffer).to(wide) * call.keep_scale)
+        dz = dz * (_gate_mask(call, x.dtype, buffer).to(wide) * call.keep_scale)
     else:
         if call.threshold:
             dz = dz * (_keep_mask(call, buffer).to(wide) * call.keep_scale)
@@ -158,11 +159,16 @@ def _from_memory(call: Call, values: Tensor) -> Tensor:
     return _view(call, lying.transpose(2, 3))
 
 
-def _gate_mask(call: Call, buffer: Tensor) -> Tensor:
-    rows, words = call.models * call.elements // call.row, -(-call.row // 16)
-    gate = buffer[call.parts[0] :][: 2 * rows * words]
-    bits = _unpacked(gate.view(rows, 2 * words), 8).flatten(1)
-    return _from_memory(call, bits[:, : call.row].contiguous())
+def _gate_mask(call: Call, dtype: torch.dtype, buffer: Tensor) -> Tensor:
+    # Only the kernels know how its bits lie: what passes of a gradient of ones is read off the residual's.
+    ones = torch.ones(call.models * call.elements, dtype=dtype, device="cpu")
+    passed = torch.empty_like(ones)
+    start, one = buffer.data_ptr(), ones.data_ptr()
+    sizes, keep_scale = call.leading[:-1], 1.0
+    pointers = (one, 0, 0, start, start + call.parts[0], 0, one, 0, passed.data_ptr(), 0, 0)
+    kernels, _ = load_portable()
+    kernels.norm_backward(*sizes, keep_scale, *pointers)
+    return _from_memory(call, passed)
 
 
 def _keep_mask(call: Call, buffer: Tensor) -> Tensor:

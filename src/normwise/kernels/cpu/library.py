@@ -14,6 +14,7 @@ import torch  # first: it brings the OpenMP whose threads the kernels share
 from normwise.kernels.cpu.build import MODULE, native_path
 from normwise.kernels.cpu.call import DTYPES
 from normwise.kernels.cpu.formula import differentiate
+from normwise.kernels.cpu.portable import load as load_portable
 
 
 def dtype_code(dtype: torch.dtype) -> int | None:
@@ -22,18 +23,8 @@ def dtype_code(dtype: torch.dtype) -> int | None:
 
 
 @functools.cache
-def _load_portable() -> tuple[Any, str | None]:
-    try:
-        return importlib.import_module("normwise.kernels.cpu._portable"), None
-    except ImportError as error:
-        if importlib.util.find_spec("normwise.kernels.cpu._portable") is None:
-            return None, "the package was built without a C++ compiler (see `normwise doctor`)"
-        return None, f"its file does not load: {error}"
-
-
-@functools.cache
 def _load_native() -> tuple[Any, str | None]:
-    portable, reason = _load_portable()
+    portable, reason = load_portable()
     if portable is None:
         return None, reason
     path = native_path()
@@ -57,7 +48,7 @@ def _load_native() -> tuple[Any, str | None]:
 
 def portable() -> Any:
     """The portable binding, or None."""
-    return _load_portable()[0]
+    return load_portable()[0]
 
 
 def native() -> Any:
@@ -71,7 +62,7 @@ def why_missing(backend: str) -> str | None:
     >>> why_missing("portable") is None or isinstance(why_missing("portable"), str)
     True
     """
-    return (_load_portable() if backend == "portable" else _load_native())[1]
+    return (load_portable() if backend == "portable" else _load_native())[1]
 
 
 def isa() -> str | None:
