@@ -18,7 +18,8 @@ struct Columns {
     int64_t short_rows, rows, wide, last;     // rows before folding, and after; elements of a row, and of the last one
     int64_t groups, width;                    // width: channels of a group
     int64_t parts, part_rows;
-    int64_t elements, words, keep_stride;
+    int64_t elements, keep_stride;
+    int64_t words, all_words;                 // of the gate: of a row, and of a problem's rows
     const uint8_t* keep;
     const float* sample_weight;
 
@@ -46,6 +47,7 @@ struct Columns {
         if (part_rows < 1) part_rows = 1;
         parts = rows > 0 ? (rows + part_rows - 1) / part_rows : 1;
         words = gate_words(wide);
+        all_words = rows > 0 ? (rows - 1) * words + gate_words(last) : 0;
         keep_stride = keep_bytes(short_rows * length);
     }
     int64_t part_end(int64_t part) const { return (part + 1) * part_rows < rows ? (part + 1) * part_rows : rows; }

@@ -33,7 +33,7 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
                 for (int k = 0; k < rows.value; k++) {
                     const int64_t at = begin + (row + k) * p.wide + c;
                     const Pack<A> d = (load(x + at, lanes) - high) - low;
-                    finish.forward(fma(d, scale, shift), at, at - start, (problem * p.rows + row + k) * p.words + c / LANES, keep, lanes);
+                    finish.forward(fma(d, scale, shift), at, at - start, problem * p.all_words + (row + k) * p.words + c / LANES, keep, lanes);
                 }
             });
         });
@@ -168,7 +168,7 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
                 prefetch(finish.dy + at + 4 * ROWS * p.wide);
                 const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
                 const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
-                const Pack<A> dz = finish.backward(z, at, at - start, (problem * p.rows + row) * p.words + c / LANES, keep, lanes);
+                const Pack<A> dz = finish.backward(z, at, at - start, problem * p.all_words + row * p.words + c / LANES, keep, lanes);
                 *a = *a + dz;
                 *b = fma(dz, d, *b);
             });
@@ -193,7 +193,7 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
                         const int64_t at = begin + (row + k) * p.wide + c;
                         const Pack<A> d = (load(x + at, lanes) - high) - low;
                         const Pack<A> dz = finish.backward(fma(d, scale, shift), at, at - start,
-                                                           (problem * p.rows + row + k) * p.words + c / LANES, keep, lanes);
+                                                           problem * p.all_words + (row + k) * p.words + c / LANES, keep, lanes);
                         if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
                         if (!dx) continue;
                         if (!through) {  // not by way of d: 0 times an infinity is none

@@ -136,7 +136,7 @@ int main(int arguments, char**) {
         Bytes x = numbers(NW_F32, 16, 1);
         load(x.as<float>() + 17 - LANES).store(x.as<float>());
     }
-    const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 5}, {41, 3, 1}, {9, 2, 3}, {3, 18, 1}, {2, 2, 17}, {5, 34, 16}, {1, 1, 300}, {2, 66, 31}};
+    const int64_t sizes[][3] = {{1, 1, 1}, {2, 3, 5}, {41, 3, 1}, {9, 2, 3}, {3, 66, 5}, {3, 18, 1}, {2, 2, 17}, {5, 34, 16}, {1, 1, 300}, {2, 66, 31}};
     for (int32_t dtype : {NW_F32, NW_F16}) {
         for (const auto& size : sizes) {
             for (int32_t family = NW_ACROSS; family <= NW_LAYER; family++)
