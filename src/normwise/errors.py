@@ -8,6 +8,7 @@
     ├── DataError       (ValueError)   a table, image or array cannot be used as it is
     ├── StoreError      (RuntimeError) a run directory cannot be used as it is
     ├── BackendError    (RuntimeError) a back end that was asked for by name cannot take the call
+    ├── BuildError      (RuntimeError) an extension cannot be compiled on this machine
     └── MissingPackageError (ImportError) an optional package is needed and not installed
 
 A message says who, what must hold, what came, and the likely remedy; `explain` puts the four in their places.
@@ -37,6 +38,10 @@ class DataError(NormwiseError, ValueError):
 
 class StoreError(NormwiseError, RuntimeError):
     """A run directory cannot be used as it is."""
+
+
+class BuildError(NormwiseError, RuntimeError):
+    """An extension cannot be compiled on this machine."""
 
 
 class BackendError(NormwiseError, RuntimeError):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from normwise._cache import cache_folder
 from normwise.data import cache
 
 
@@ -134,22 +135,22 @@ def test_what_a_killed_process_left_is_removed(place: Path) -> None:
 def test_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NORMWISE_CACHE", "~/kept")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.folder() == tmp_path / "kept"
+    assert cache_folder() == tmp_path / "kept"
     cache.keep("k", {}, _array())
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
     monkeypatch.setenv("NORMWISE_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.folder() == tmp_path / "xdg" / "normwise"
+    assert cache_folder() == tmp_path / "xdg" / "normwise"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache.folder() == tmp_path / ".cache" / "normwise"
+    assert cache_folder() == tmp_path / ".cache" / "normwise"
 
 
 def test_the_place_on_windows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NORMWISE_CACHE")
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    assert cache.folder() == tmp_path / "normwise" / "cache"
+    assert cache_folder() == tmp_path / "normwise" / "cache"
     monkeypatch.delenv("LOCALAPPDATA")
-    assert cache.folder() is None
+    assert cache_folder() is None
     cache.keep("k", {}, _array())
     assert cache.fetch("k") is None

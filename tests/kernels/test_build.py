@@ -6,15 +6,13 @@ import importlib.util
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from normwise.data import cache
-from normwise.errors import NormwiseError
+from normwise.errors import BuildError, NormwiseError
 from normwise.kernels.cpu import build
 
 # Finds torch's headers, Python's and ours, and links torch's library.
@@ -35,8 +33,9 @@ PyMODINIT_FUNC INIT(TORCH_EXTENSION_NAME)() { return PyModule_Create(&definition
 
 
 @pytest.fixture
-def csrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of sources that is taken for ours."""
+def csrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> Path:
+    """A folder of sources that is taken for ours, and a cache where nothing has been compiled."""
+    (own_cache / "native").unlink(missing_ok=True)
     folder = tmp_path / "csrc"
     folder.mkdir()
     (folder / "native.cpp").write_text(_SOURCE)
@@ -149,9 +148,7 @@ def test_without_a_compiler_it_says_so(
         monkeypatch.delenv("CXX", raising=False)
     else:
         monkeypatch.setenv("CXX", chosen)
-    with pytest.raises(
-        build.BuildError, match=r"a C\+\+20 compiler must be there. Got (none on the PATH|CXX=)"
-    ):
+    with pytest.raises(BuildError, match=r"a C\+\+20 compiler must be there. Got (none on the PATH|CXX=)"):
         build.build_native()
     assert build.native_path() is None
 
@@ -163,7 +160,7 @@ def test_the_compiler_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch
 
 def test_a_failed_compilation_leaves_nothing_and_shows_the_complaint(csrc: Path, own_cache: Path) -> None:
     (csrc / "native.cpp").write_text("int f() { return undeclared; }\n")
-    with pytest.raises(build.BuildError, match="undeclared") as caught:
+    with pytest.raises(BuildError, match="undeclared") as caught:
         build.build_native()
     assert isinstance(caught.value, NormwiseError)
     assert isinstance(caught.value, RuntimeError)
@@ -178,7 +175,7 @@ def test_a_source_that_changes_while_it_is_compiled_is_not_kept(
     compiler.write_text(f'#!/bin/sh\necho "#define ANSWER 43" > {csrc}/abi.h\nexec c++ "$@"\n')
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    with pytest.raises(build.BuildError, match="must not change meanwhile"):
+    with pytest.raises(BuildError, match="must not change meanwhile"):
         build.build_native()
     assert build.native_path() is None
 
@@ -188,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("NORMWISE_CACHE", str(tmp_path / "file"))
-    with pytest.raises(build.BuildError, match="must be writable"):
+    with pytest.raises(BuildError, match="must be writable"):
         build.build_native()
     assert compiled == []
 
@@ -196,7 +193,7 @@ def test_a_folder_that_cannot_be_written_is_named(
 def test_an_install_without_sources_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "sources", lambda: None)
     assert build.native_path() is None
-    with pytest.raises(build.BuildError, match="reinstall normwise"):
+    with pytest.raises(BuildError, match="reinstall normwise"):
         build.build_native()
 
 
@@ -206,31 +203,6 @@ def test_the_sources_of_a_checkout_are_found() -> None:
     assert (folder / "abi.h").is_file()
 
 
-def _own(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setenv("NORMWISE_CACHE", str(folder / "own"))
-
-
-def _shared(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.delenv("NORMWISE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "shared"))
-
-
-def _relative(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.delenv("NORMWISE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", str(folder))
-
-
-@pytest.mark.parametrize("environment", [_own, _shared, _relative])
-def test_it_lies_beside_the_other_things_that_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: Callable[[pytest.MonkeyPatch, Path], None]
-) -> None:
-    environment(monkeypatch, tmp_path)
-    home = cache.folder()
-    assert home is not None
-    assert build.cache_folder() == home / "native"
-
-
 def test_a_user_without_a_home_is_told_what_to_set(csrc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("no home directory")
@@ -238,8 +210,7 @@ def test_a_user_without_a_home_is_told_what_to_set(csrc: Path, monkeypatch: pyte
     monkeypatch.delenv("NORMWISE_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    assert build.cache_folder() is None
-    with pytest.raises(build.BuildError, match="set NORMWISE_CACHE"):
+    with pytest.raises(BuildError, match="set NORMWISE_CACHE"):
         build.build_native()
 
 

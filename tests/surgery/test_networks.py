@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from torch import Tensor, nn
 
 import normwise as nw
@@ -76,6 +77,19 @@ class ModeBound(Plain):
         return self.activation(y) if self.training else y
 
 
+def smallest_spread(model: nn.Module, x: Tensor) -> float:
+    """Of the batch norms' inputs. In a dead channel, torch's rounding of the mean is all there is, made large."""
+    spreads = [1.0]
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.register_forward_pre_hook(
+                lambda _, inputs: spreads.append(float(inputs[0].detach().std(0).min()))
+            )
+    model(x)
+    return min(spreads)
+
+
 PALETTE: tuple[Callable[[], nn.Module], ...] = (
     lambda: nn.Linear(6, 6),
     lambda: nn.BatchNorm1d(6),
@@ -116,6 +130,7 @@ def test_any_network_computes_the_same_and_comes_back(
     assert flags == [module.training for module in new.modules()]
     assert edits.notes == ()
     x = torch.randn(FLAT)
+    assume(smallest_spread(old, x) > 1e-3)
     torch.testing.assert_close(
         measure(new, x), measure(old, x), rtol=1e-9, atol=1e-11
     )  # each module in its mode

@@ -1,7 +1,6 @@
 """Arrays that are dear to make, kept on disk: a hit saves time and changes nothing else.
 
-The folder is `$NORMWISE_CACHE`, else `$XDG_CACHE_HOME/normwise`, else `~/.cache/normwise` (on Windows
-`%LOCALAPPDATA%\\normwise\\cache`). An entry is one file: a header in JSON and the array behind it, both in numpy's
+An entry is one file: a header in JSON and the array behind it, both in numpy's
 format, so that the array can be mapped into memory and shared by processes. Whatever goes wrong here means that
 the array is made again, never an error: the data itself is elsewhere.
 """
@@ -13,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 import zlib
@@ -23,6 +21,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from normwise._cache import cache_folder
 
 MOST_BYTES = 4 * 2**30
 """All entries together stay below this; those unused for longest go first."""
@@ -35,25 +35,6 @@ _SUFFIX = ".normwise"
 _UNFINISHED = ".normwise-part"
 _ABANDONED = 24 * 3600.0  # seconds after which an unfinished entry is that of a process which was killed
 _BLOCK = 2**24
-
-
-def folder() -> Path | None:
-    """Where entries are kept; None if the machine has no such place.
-
-    The specification of XDG wants relative paths ignored.
-    """
-    if chosen := os.environ.get("NORMWISE_CACHE"):
-        return Path(os.path.expanduser(chosen))
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) / "normwise" / "cache" if local else None
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(shared):
-        return Path(shared) / "normwise"
-    try:
-        return Path.home() / ".cache" / "normwise"
-    except RuntimeError:
-        return None
 
 
 def key_of(*parts: object) -> str:
@@ -102,7 +83,7 @@ def keep(key: str, header: Mapping[str, Any], array: npt.NDArray[np.uint8]) -> N
 
 
 def _path(key: str) -> Path | None:
-    where = folder()
+    where = cache_folder()
     return None if where is None else where / f"{key}{_SUFFIX}"
 
 

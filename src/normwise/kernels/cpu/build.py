@@ -8,7 +8,6 @@ file, and never a wrong one. Nothing is compiled unless somebody asks for it, wi
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
@@ -25,7 +24,8 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from normwise.errors import NormwiseError, explain
+from normwise._cache import cache_folder
+from normwise.errors import BuildError, explain
 
 MODULE = "_native"
 """The name under which the compiled module is imported."""
@@ -36,10 +36,6 @@ _LONGEST = 1800.0  # seconds to wait for another process that compiles the same
 _LINES = 12  # of the compiler's complaint, in the error's message
 # Rounding as written, as in the portable kernels (see CMakeLists.txt). torch's headers ask for C++20.
 _FLAGS = ("-std=c++20", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-w")
-
-
-class BuildError(NormwiseError, RuntimeError):
-    """The native extension cannot be compiled here."""
 
 
 def sources() -> Path | None:
@@ -57,23 +53,9 @@ def sources() -> Path | None:
     return None
 
 
-def cache_folder() -> Path | None:
-    r"""Where compiled extensions are kept; None if the machine has no such place.
-
-    `$NORMWISE_CACHE/native`, else `native` in `$XDG_CACHE_HOME/normwise`, else in `~/.cache/normwise` (on Windows in
-    `%LOCALAPPDATA%\normwise\cache`): beside the images that `normwise compare` keeps.
-    """
-    if chosen := os.environ.get("NORMWISE_CACHE"):
-        return Path(os.path.expanduser(chosen)).absolute() / "native"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) / "normwise" / "cache" / "native" if local else None
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(shared):
-        return Path(shared) / "normwise" / "native"
-    with contextlib.suppress(RuntimeError):
-        return Path.home() / ".cache" / "normwise" / "native"
-    return None
+def _folder() -> Path | None:
+    cache = cache_folder()
+    return None if cache is None else cache.absolute() / "native"
 
 
 def native_path() -> Path | None:
@@ -148,7 +130,7 @@ def build_native(force: bool = False, tell: Callable[[str], object] | None = Non
 
 def _target() -> Path | None:
     """Where the extension for this torch, Python, machine, and these sources and flags is kept."""
-    folder, cache = sources(), cache_folder()
+    folder, cache = sources(), _folder()
     if folder is None or cache is None:
         return None
     digest = hashlib.sha256()

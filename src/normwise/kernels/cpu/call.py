@@ -204,26 +204,6 @@ def _aligned(size: int) -> int:
     return -(-size // 64) * 64
 
 
-def channels_in(x: Tensor, stacked: bool = False) -> tuple[int, int, int, int] | None:
-    """(N, C, S, layout) of (N, C, *), or of (K, N, C, *); None where the values do not lie densely in either layout.
-
-    >>> channels_in(torch.ones(2, 3, 4, 5)), channels_in(torch.ones(2, 4, 5, 3).movedim(-1, 1))
-    ((2, 3, 20, 0), (2, 3, 20, 1))
-    """
-    if x.is_contiguous():
-        return dense(x, stacked)
-    if lies_channels_last(x, stacked):
-        return *dense(x, stacked)[:3], LAST
-    return None
-
-
-def dense(x: Tensor, stacked: bool = False) -> tuple[int, int, int, int]:
-    """(N, C, S, layout) of a contiguous input; with one position a channel the channels are last, too."""
-    samples, channels, *rest = x.shape[stacked:]
-    positions = math.prod(rest)
-    return samples, channels, positions, LAST if positions == 1 else FIRST
-
-
 def lies_channels_last(x: Tensor, stacked: bool = False) -> bool:
     """Whether moving the channels of (N, C, *), or of (K, N, C, *), to the end gives a contiguous tensor.
 
