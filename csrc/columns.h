@@ -82,11 +82,10 @@ struct Columns {
                 for (int64_t s = 0; s < inner; s++) values[(copy * channels + c) * inner + s] = value;
             }
     }
-    // each(row, Times<rows>, columns) over the rows of a part.
-    template <class F> NW_INLINE void each_wide_rows(int64_t part, F each) const {
-        const int64_t end = part_end(part), whole = end == rows && last != wide ? end - 1 : end;
-        each_rows(part * part_rows, whole, [&](int64_t row, auto times) NW_INLINED { each(row, times, wide); });
-        if (whole < end) each(whole, Times<1>{}, last);
+    // each(row, columns) over the rows of a part: one at a time, since the machine writes several streams slower than one.
+    template <class F> NW_INLINE void each_wide_row(int64_t part, F each) const {
+        const int64_t end = part_end(part);
+        for (int64_t row = part * part_rows; row < end; row++) each(row, row + 1 < rows ? wide : last);
     }
     // Two sums of each channel over the rows of a part; see column_sums. `first` and `second` hold `wide` values each.
     template <class A, class Step> void sums(int64_t part, double* first, double* second, Step step) const {

@@ -25,16 +25,13 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
         const int64_t problem = i / p.parts, begin = p.begin_of(problem), start = p.start_of_model(problem);
         const ColumnMap<A> map = maps.of(p, problem);
         const uint8_t* keep = p.keep_of(problem);
-        p.each_wide_rows(i % p.parts, [&](int64_t row, auto rows, int64_t columns) NW_INLINED {
+        p.each_wide_row(i % p.parts, [&](int64_t row, int64_t columns) NW_INLINED {
+            const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
             each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
-                const Pack<A> high = load(map.high + c, lanes), low = load(map.low + c, lanes);
-                const Pack<A> scale = load(map.scale + c, lanes), shift = load(map.shift + c, lanes);
-                NW_UNROLL
-                for (int k = 0; k < rows.value; k++) {
-                    const int64_t at = begin + (row + k) * p.wide + c;
-                    const Pack<A> d = (load(x + at, lanes) - high) - low;
-                    finish.forward(fma(d, scale, shift), at, at - start, problem * p.all_words + (row + k) * p.words + c / LANES, keep, lanes);
-                }
+                const int64_t at = first + c;
+                const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
+                const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
+                finish.forward(z, at, at - start, word + c / LANES, keep, lanes);
             });
         });
     };
@@ -183,27 +180,22 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
             const int64_t problem = i / p.parts, begin = p.begin_of(problem), start = p.start_of_model(problem);
             const ColumnMap<A> map = maps.of(p, problem);
             const uint8_t* keep = p.keep_of(problem);
-            p.each_wide_rows(i % p.parts, [&](int64_t row, auto rows, int64_t columns) NW_INLINED {
+            p.each_wide_row(i % p.parts, [&](int64_t row, int64_t columns) NW_INLINED {
+                const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
+                const Pack<A> weight = Pack<A>::of(p.sample_weight ? static_cast<A>(p.sample_weight[row]) : A{1});
                 each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
-                    const Pack<A> high = load(map.high + c, lanes), low = load(map.low + c, lanes);
-                    const Pack<A> scale = load(map.scale + c, lanes), shift = load(map.shift + c, lanes);
-                    const Pack<A> constant = load(map.constant + c, lanes), slope = load(map.slope + c, lanes);
-                    NW_UNROLL
-                    for (int k = 0; k < rows.value; k++) {
-                        const int64_t at = begin + (row + k) * p.wide + c;
-                        const Pack<A> d = (load(x + at, lanes) - high) - low;
-                        const Pack<A> dz = finish.backward(fma(d, scale, shift), at, at - start,
-                                                           problem * p.all_words + (row + k) * p.words + c / LANES, keep, lanes);
-                        if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
-                        if (!dx) continue;
-                        if (!through) {  // not by way of d: 0 times an infinity is none
-                            store(dx + at, scale * dz, lanes);
-                            continue;
-                        }
-                        Pack<A> back = fma(d, slope, constant);
-                        if (p.sample_weight) back = back * Pack<A>::of(static_cast<A>(p.sample_weight[row + k]));
-                        store(dx + at, fma(scale, dz, Pack<A>::zero() - back), lanes);
+                    const int64_t at = first + c;
+                    const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
+                    const Pack<A> scale = load(map.scale + c, lanes), z = fma(d, scale, load(map.shift + c, lanes));
+                    const Pack<A> dz = finish.backward(z, at, at - start, word + c / LANES, keep, lanes);
+                    if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
+                    if (!dx) return;
+                    if (!through) {  // not by way of d: 0 times an infinity is none
+                        store(dx + at, scale * dz, lanes);
+                        return;
                     }
+                    const Pack<A> back = weight * fma(d, load(map.slope + c, lanes), load(map.constant + c, lanes));
+                    store(dx + at, fma(scale, dz, Pack<A>::zero() - back), lanes);
                 });
             });
         });

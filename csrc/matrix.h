@@ -11,10 +11,10 @@ namespace NW_ISA {
 constexpr int ROWS = VECTOR_BYTES >= 32 ? 4 : 2;
 template <int n> struct Times { static constexpr int value = n; };
 
-// each(row, Times<rows>) over from … to, ROWS at a time.
-template <class F> NW_INLINE void each_rows(int64_t from, int64_t to, F each) {
+// each(row, Times<rows>) over from … to, `most` at a time.
+template <int most = ROWS, class F> NW_INLINE void each_rows(int64_t from, int64_t to, F each) {
     int64_t row = from;
-    for (; row + ROWS <= to; row += ROWS) each(row, Times<ROWS>{});
+    for (; row + most <= to; row += most) each(row, Times<most>{});
     for (; row < to; row++) each(row, Times<1>{});
 }
 

@@ -65,23 +65,30 @@ template <class T> static inline Moments moments_of_part(const Planes& p, const 
         [&](int64_t k) NW_INLINED { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
 }
 
+// Row `row` of a unit; `next` is the one whose output is fetched meanwhile.
+template <class T, Kind kind>
+NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind>& finish, const Saved<compute<T>>& saved, int64_t unit,
+                          int64_t row, int64_t next, int64_t channel) {
+    typedef compute<T> A;
+    const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
+    const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
+    const uint8_t* keep = p.keep_of(unit);
+    const int64_t at = row * p.length, inside = at - p.start_of_model(unit), ahead = (next - row) * p.length;
+    each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
+        if (ahead) prefetch_to_write(finish.y + at + ahead + i);
+        const Pack<A> d = (load(x + at + i, lanes) - high) - low;
+        finish.forward(fma(d, scale, shift), at + i, inside + i, row * p.words + i / LANES, keep, lanes);
+    });
+}
+
 template <class T, Kind kind>
 static inline void finish_part(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const Saved<compute<T>> saved,
                                int64_t unit, int64_t part) {
-    typedef compute<T> A;
-    const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
-    const uint8_t* keep = p.keep_of(unit);
-    const int64_t start = p.start_of_model(unit), end = p.part_end(part), ahead = rows_ahead(p.length);
+    const int64_t end = p.part_end(part), ahead = rows_ahead(p.length);
     const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     for (int64_t k = part * p.part_rows; k < end; k++) {
-        const int64_t row = first_row + k * step, at = row * p.length, channel = first_channel + k * p.channel_step();
-        const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
-        const int64_t next = (k + ahead < p.rows ? row + ahead * step : row) * p.length;
-        each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
-            prefetch_to_write(finish.y + next + i);
-            const Pack<A> d = (load(x + at + i, lanes) - high) - low;
-            finish.forward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
-        });
+        const int64_t row = first_row + k * step;
+        finish_row(p, x, finish, saved, unit, row, k + ahead < p.rows ? row + ahead * step : row, first_channel + k * p.channel_step());
     }
 }
 
@@ -96,7 +103,11 @@ template <class T, Kind kind> static int32_t planes_forward(const nw_norm* call)
     if (!call->batch_statistics) {
         if (p.across) saved.set_running(call, 1, p.units);
         else saved.set_running(call, p.samples, p.groups);
-        parallel(p.units * p.parts, p.elements, finish_one);
+        // A unit's rows need not follow each other: in the order of memory they are read and written soonest.
+        parallel(p.units * p.rows, p.elements, [&](int64_t row) {
+            const int64_t all = p.samples * p.channels, unit = p.across ? row / all * p.channels + row % p.channels : row / p.rows;
+            finish_row(p, x, finish, saved, unit, row, row, p.across ? unit : row % p.channels);
+        });
         return 0;
     }
     const Conclusion<A> conclude(call, saved);

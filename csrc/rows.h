@@ -199,13 +199,16 @@ template <class T, Kind kind> static int32_t rows_backward(const nw_norm* call) 
             memset(own_weight, 0, static_cast<size_t>(sample) * sizeof(double));
             memset(own_bias, 0, static_cast<size_t>(sample) * sizeof(double));
         }
-        each_rows(part * p.part_samples, p.part_end(part), [&](int64_t n, auto samples) NW_INLINED {
+        const auto back = [&](int64_t n, auto samples) NW_INLINED {
             for (int64_t g = 0; g < p.groups; g++) {
                 const int64_t at = g * p.length;
                 rows_back<T, kind, samples.value>(call, p, finish, saved, n * p.groups + g, p.groups, affine.weight + at, affine.bias + at,
                                                   wanted ? own_weight + at : nullptr, wanted ? own_bias + at : nullptr);
             }
-        });
+        };
+        // Rows whole pages apart compete for the same places of the cache.
+        if (sample * static_cast<int64_t>(sizeof(T)) % 4096 == 0) each_rows<2>(part * p.part_samples, p.part_end(part), back);
+        else each_rows(part * p.part_samples, p.part_end(part), back);
     });
     if (!wanted) return 0;
     each_columns(p.channels, p.parts * p.inner, [&](int64_t from, int64_t to) {
