@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from normwise.bench.bars import BARS, Bar
 from normwise.bench.case import Case
 from normwise.bench.verdict import judge, slower
+from normwise.report.benchmark_words import bar_words
 from normwise.results import CaseResult, SideResult, Spread
 
 SMALL, LARGE = Case("dropout", (4, 4), group="g"), Case("dropout", (8, 8), group="g")
@@ -83,3 +86,15 @@ def test_slower_is_below_what_a_measurement_leaves_open() -> None:
 
 def test_no_bar_is_lower_for_the_faster_binding() -> None:
     assert all(bar.native is None or bar.native > bar.portable for bar in BARS)
+
+
+def test_what_is_possible_is_known_where_every_step_has_it() -> None:
+    steps = [
+        dataclasses.replace(result(SMALL, 1.2), most=2.0),
+        dataclasses.replace(result(LARGE, 1.3), most=4.5),
+    ]
+    (bar,) = judge(steps, [BAR], [SMALL, LARGE])
+    assert bar.most == pytest.approx(3.0)
+    assert "(3.0× at most possible)" in bar_words(bar)
+    (bar,) = judge([steps[0], result(LARGE, 1.3)], [BAR], [SMALL, LARGE])
+    assert bar.most is None

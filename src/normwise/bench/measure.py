@@ -59,8 +59,11 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
             _add_compiled(work, sides, errors)
         if method.jax is not None and not case.is_network:
             _add_jax(case, method.jax, sides, errors)
+        timed: dict[str, Timed] = {name: side for name, side in sides.items()}
+        if work.bare is not None:
+            timed["bare"] = Here(work.bind(work.bare))
         watch = Watch((method.jax.pid,) if method.jax is not None else ())
-        times = alternate(sides, method.rounds, method.least_seconds)
+        times = alternate(timed, method.rounds, method.least_seconds)
         others = watch.others()
         saved = _saved(case, work) if "normwise" in sides else None
     ours = times.get("normwise")
@@ -88,6 +91,9 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
         isa=ran.isa,
         reason=ran.reason,
         others=others,
+        most=spread([a / b for a, b in zip(times["eager"], times["bare"], strict=True)]).median
+        if "bare" in times
+        else None,
     )
 
 

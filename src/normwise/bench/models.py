@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -98,6 +99,16 @@ def copy_state(source: nn.Module, target: nn.Module) -> None:
     with torch.no_grad():
         for theirs, ours in zip(source.state_dict().values(), target.state_dict().values(), strict=True):
             ours.copy_(theirs)
+
+
+def without_layers(model: nn.Module) -> nn.Module:
+    """A copy without normalizations, activations and dropouts: its linear layers and convolutions cost the same."""
+    model = copy.deepcopy(model)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.ReLU | nn.Dropout):
+                setattr(module, name, nn.Identity())
+    return model
 
 
 @dataclass(frozen=True)

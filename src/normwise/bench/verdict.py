@@ -49,7 +49,13 @@ def _judge(bar: Bar, results: Sequence[CaseResult], catalogue: Sequence[Case]) -
         cases=len(values),
         asked=sum(case.group == bar.group for case in catalogue),
         passed=passed,
+        most=_most(group) if bar.quantity == "eager" else None,
     )
+
+
+def _most(group: Sequence[CaseResult]) -> float | None:
+    found = [result.most for result in group if result.most is not None]
+    return math.exp(math.fsum(map(math.log, found)) / len(found)) if len(found) == len(group) else None
 
 
 def _value(bar: Bar, result: CaseResult) -> float | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from normwise.bench.case import DTYPES, Case
-from normwise.bench.models import CLASSES, NETWORKS, copy_state
+from normwise.bench.models import CLASSES, NETWORKS, copy_state, without_layers
 from normwise.bench.ops import find_op
 from normwise.results import Mode
 
@@ -28,6 +28,7 @@ class Workload:
         ours, eager: the two sides, with equal parameters.
         inputs: what a call takes; the same tensors for all sides.
         cotangent: what a backward pass starts from, in the memory format of the input; None where it is a scalar loss.
+        bare: of a training step the network without normalizations, activations and dropouts; else None.
         target: the classes of a training step.
         moved: bytes that a call reads or writes if it touches every tensor once; 0 where its time is not that of moving
             tensors.
@@ -42,6 +43,7 @@ class Workload:
     target: Tensor | None
     moved: int
     working_set: int
+    bare: nn.Module | None = None
 
     def forward(self, module: nn.Module) -> Tensor:
         """Return the module's output, or the loss of a training step."""
@@ -134,5 +136,7 @@ def _network(case: Case) -> Workload:
     if case.layout == "channels_last":
         for module in (ours, eager):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    target = torch.randint(CLASSES, case.shape[:1]) if case.mode == "step" else None
-    return Workload(case.mode, ours, eager, (_tensor(case),), None, target, moved=0, working_set=0)
+    step = case.mode == "step"
+    target = torch.randint(CLASSES, case.shape[:1]) if step else None
+    bare = without_layers(eager) if step else None
+    return Workload(case.mode, ours, eager, (_tensor(case),), None, target, moved=0, working_set=0, bare=bare)

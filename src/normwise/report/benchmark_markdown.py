@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normwise.report.benchmark_page import case_table
-from normwise.report.benchmark_words import RIVALS, bandwidth_line, doubts, headline, machine_line
+from normwise.report.benchmark_words import RIVALS, bandwidth_line, doubts, headline, machine_line, possible
 from normwise.report.document import Table
 from normwise.report.numbers import ratio
 from normwise.results import Benchmark
@@ -33,7 +33,7 @@ def _bars(benchmark: Benchmark) -> Table:
             bar.title,
             f"eager, {bar.quantity}" if bar.quantity == "memory" else RIVALS[bar.quantity],
             ratio(bar.value),
-            ("≤ " if bar.quantity == "memory" else "≥ ") + ratio(bar.bar),
+            ("≤ " if bar.quantity == "memory" else "≥ ") + ratio(bar.bar) + possible(bar),
             ratio(bar.worst),
             f"{bar.cases} of {bar.asked}",
             "reached" if bar.passed else "missed",

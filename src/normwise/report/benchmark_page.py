@@ -16,6 +16,7 @@ from normwise.report.benchmark_words import (
     machine_line,
     milliseconds,
     particulars,
+    possible,
     shape,
     size,
 )
@@ -214,7 +215,7 @@ def _gauge(bar: BarResult | None, top: float) -> Gauge | None:
     one, end = _place(1.0, top), _place(bar.value, top)
     return Gauge(
         label=ratio(bar.value),
-        target=ratio(bar.bar),
+        target=ratio(bar.bar) + possible(bar),
         detail=f"worst: {bar.worst_case}, {ratio(bar.worst)}; every case must reach {ratio(bar.worst_bar)}",
         start=min(one, end),
         width=round(abs(end - one), 2),

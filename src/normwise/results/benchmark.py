@@ -62,6 +62,8 @@ class CaseResult:
         isa: the instruction set of normwise's kernels; "" where none ran.
         reason: why nothing faster ran; "" where there is nothing to say.
         others: share of the processors' time that other processes took meanwhile; None where it is not known.
+        most: eager's time over that of the network without normalizations, activations and dropouts, which no layer
+            can go beyond; None where the case is no training step.
     """
 
     name: str
@@ -83,6 +85,7 @@ class CaseResult:
     isa: str = ""
     reason: str = ""
     others: float | None = None
+    most: float | None = None
 
     def side(self, name: Side) -> SideResult | None:
         """Return the result of one side; None if it was not asked for."""
@@ -106,6 +109,7 @@ class BarResult:
         value: the geometric mean over the cases that were measured.
         worst: the case that is furthest from the bar, and `worst_case` its name.
         cases: how many were measured, of `asked`.
+        most: the greatest ratio that is possible on the machine; None where it is not known.
     """
 
     group: str
@@ -119,6 +123,7 @@ class BarResult:
     cases: int
     asked: int
     passed: bool
+    most: float | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ def _forward(
     momentum, mean, var, batches, sample_weight, generator = state
     kernels = library.portable()
     gate, keep, _ = call.parts
+    y = _empty_like(x)
     buffer = _empty_like(call.buffer)
     start = buffer.data_ptr()
     keep_at = 0
@@ -58,7 +59,6 @@ def _forward(
         keep_at = bits.data_ptr() if call.gated else start + keep
         seeds = draw_seeds(call.models, generator)
         kernels.keep(call.models, call.elements, seeds.data_ptr(), 0, call.threshold, keep_at)
-    y = _empty_like(x)
     kernels.norm_forward(
         *call.leading,
         x.data_ptr(),
