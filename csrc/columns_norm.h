@@ -6,6 +6,10 @@
 namespace nw {
 namespace NW_ISA {
 
+// So many elements ahead tensors are fetched: among the reads of what belongs to the columns, the machine itself sees too late
+// what comes next.
+constexpr int64_t AHEAD = 1024;
+
 template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call) {
     typedef compute<T> A;
     const Columns p(call);
@@ -29,6 +33,9 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
             const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
             each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
                 const int64_t at = first + c;
+                prefetch(x + at + AHEAD);
+                if (finish.residual) prefetch(finish.residual + at + AHEAD);
+                prefetch_to_write(finish.y + at + AHEAD);
                 const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
                 const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
                 finish.forward(z, at, at - start, word + c / LANES, keep, lanes);
@@ -185,6 +192,10 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
                 const Pack<A> weight = Pack<A>::of(p.sample_weight ? static_cast<A>(p.sample_weight[row]) : A{1});
                 each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
                     const int64_t at = first + c;
+                    prefetch(x + at + AHEAD);
+                    prefetch(finish.dy + at + AHEAD);
+                    if (dx) prefetch_to_write(dx + at + AHEAD);
+                    if (finish.dresidual) prefetch_to_write(finish.dresidual + at + AHEAD);
                     const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
                     const Pack<A> scale = load(map.scale + c, lanes), z = fma(d, scale, load(map.shift + c, lanes));
                     const Pack<A> dz = finish.backward(z, at, at - start, word + c / LANES, keep, lanes);
