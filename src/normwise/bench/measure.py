@@ -59,7 +59,7 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
             _add_compiled(work, sides, errors)
         if method.jax is not None and not case.is_network:
             _add_jax(case, method.jax, sides, errors)
-        timed: dict[str, Timed] = {name: side for name, side in sides.items()}
+        timed: dict[str, Timed] = dict(sides.items())
         if work.bare is not None:
             timed["bare"] = Here(work.bind(work.bare))
         watch = Watch((method.jax.pid,) if method.jax is not None else ())
