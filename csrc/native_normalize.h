@@ -125,7 +125,6 @@ inline Tensor normalized(nw_norm call, const Given& given, uint32_t threshold, c
     const bool gated = given.residual.defined() && call.activation == NW_RELU;
     const bool records = torch::autograd::compute_requires_grad(x, given.weight, given.bias, given.residual);
     const Parts parts(call, gated, threshold);
-    // In torch's order: the other way round malloc gives large outputs back to the system more often.
     const Tensor y = fresh_like(x);
     const Tensor buffer = at::detail::empty_cpu({parts.end}, at::kByte);
     char* bytes = static_cast<char*>(buffer.data_ptr());
