@@ -215,7 +215,7 @@ def _gauge(bar: BarResult | None, top: float) -> Gauge | None:
     one, end = _place(1.0, top), _place(bar.value, top)
     return Gauge(
         label=ratio(bar.value),
-        target=ratio(bar.bar) + possible(bar),
+        target=ratio(bar.bar),
         detail=f"worst: {bar.worst_case}, {ratio(bar.worst)}; every case must reach {ratio(bar.worst_bar)}",
         start=min(one, end),
         width=round(abs(end - one), 2),
@@ -233,6 +233,7 @@ def _bar_rows(bars: Sequence[BarResult], top: float) -> tuple[BarRow, ...]:
         asked = (
             count(first.cases, "case") if first.cases == first.asked else f"{first.cases} of {first.asked}"
         )
+        asked += possible(first)
         rows.append(BarRow(first.title, asked, _gauge(of.get("eager"), top), _gauge(of.get("compile"), top)))
     return tuple(rows)
 
