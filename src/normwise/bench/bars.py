@@ -58,7 +58,7 @@ BARS: tuple[Bar, ...] = (
     *_bars("bn_relu_dropout", "BN → ReLU → dropout", 10.0, 9.0),
     *_bars("rms_norm", "RMSNorm", 6.0, 1.25),
     *_bars("layer_norm", "LayerNorm", 1.1, 1.25),
-    *_bars("layer_norm_channels", "LayerNorm over channels", 8.0, 1.3),
+    *_bars("layer_norm_channels", "LayerNorm over channels, formula", 8.0, 1.3),
     *_bars("group_norm", "GroupNorm, channels_last", 2.0, 1.6),
     *_bars("instance_norm", "InstanceNorm, channels_last", 4.0, 1.6),
     *_bars("penalty", "penalties, 10M parameters", 2.5, 0.9),

@@ -105,6 +105,7 @@ def operation(jax: Any, case: dict[str, Any]) -> tuple[Callable[..., Any], list[
         ),
         "dropout": (lambda x, r, p, k: dropped(x, k), 0, channels),
     }
+    op = op.removesuffix("_formula")  # what XLA compiles is one
     if op not in table:
         raise LookupError(f"{op} is not written in JAX here")
     function, count, length = table[op]

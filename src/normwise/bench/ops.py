@@ -13,7 +13,14 @@ from typing import Any
 from torch import nn
 
 from normwise import layers
-from normwise.bench.rivals import AddReLU, OverChannels, PenaltyOf, SumOfPenalties, Weights
+from normwise.bench.rivals import (
+    AddReLU,
+    OverChannels,
+    OverChannelsWrittenOut,
+    PenaltyOf,
+    SumOfPenalties,
+    Weights,
+)
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.regularizers import L1, L2
 
@@ -178,6 +185,13 @@ OPS: dict[str, Op] = {
             lambda shape: nn.Sequential(nn.LayerNorm(shape[-1]), nn.ReLU()),
         ),
         Op("layer_norm_channels", "Layer normalization over channels", _IMAGES, *_over_channels("LayerNorm")),
+        Op(
+            "layer_norm_channels_formula",
+            "Layer normalization over channels (rivals: its formula)",
+            _IMAGES,
+            _over_channels("LayerNorm")[0],
+            lambda shape: OverChannelsWrittenOut(shape[1]),
+        ),
         Op(
             "rms_norm",
             "RMS normalization",

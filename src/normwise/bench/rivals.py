@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from normwise.regularizers import L1, L2
@@ -21,6 +22,23 @@ class OverChannels(nn.Module):
         """Normalize over axis 1."""
         y: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         return y.contiguous() if x.is_contiguous() else y
+
+
+class OverChannelsWrittenOut(nn.Module):
+    """Layer normalization over the channels of (N, C, *) as its formula, as much published code has it."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize over axis 1."""
+        centred = x - x.mean(1, keepdim=True)
+        hat = centred / torch.sqrt(centred.square().mean(1, keepdim=True) + self.eps)
+        shape = (-1, *(1,) * (x.dim() - 2))
+        return self.weight.view(shape) * hat + self.bias.view(shape)
 
 
 class AddReLU(nn.Module):
