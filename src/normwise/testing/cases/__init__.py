@@ -1,0 +1,15 @@
+"""Every layer of normwise as a case of the contract; what a layer refuses is in its row.
+
+>>> "BatchNorm2d" in all_cases()
+True
+"""
+
+from normwise.testing._case import LayerCase
+from normwise.testing.cases import torch_named
+
+_FAMILIES = (torch_named,)
+
+
+def all_cases() -> dict[str, LayerCase]:
+    """Name, then a comma and a variant where there is one → case."""
+    return {name: case for family in _FAMILIES for name, case in family.cases().items()}
