@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#define NW_ABI_VERSION 2
+#define NW_ABI_VERSION 3
 
 enum nw_dtype : int32_t { NW_F32 = 0, NW_F64 = 1, NW_BF16 = 2, NW_F16 = 3 };
 
@@ -34,10 +34,11 @@ enum nw_activation : int32_t {
 // All tensors lie densely in the given layout. A pointer that may be null says so.
 struct nw_norm {
     int32_t family, dtype, layout, activation;
-    int32_t parameter_dtype;   // of weight, bias and running statistics
+    int32_t parameter_dtype;   // of weight and bias
+    int32_t running_dtype;     // of the running statistics
+    int32_t biased;            // the running variance takes the biased variance, not the unbiased one
     int32_t batch_statistics;  // use the input's statistics, not the running ones
     int32_t centred;           // subtract the mean
-    int32_t reserved;
     int64_t models;            // stacked models, K: x is (K, N, C, S); 1 unless the family is NW_ACROSS
     int64_t samples, channels, positions, groups;
     double eps;
@@ -51,6 +52,8 @@ struct nw_norm {
     void* running_mean;        // null: none; (K, C)
     void* running_var;         // null: none; (K, C)
     int64_t* batches;          // null: none; counts up by one
+    int64_t* skipped;          // null: none; counts up instead where a statistic is not finite: then nothing is kept
+    double* tracked;           // the kernels' own: (2, K, C), a batch's mean and variance on their way to the running ones
     const float* sample_weight;  // null: 1; (N, S), of the statistics across samples
     void* y;
     void* saved;               // nw_saved_elements() of float (double for NW_F64): what the backward needs

@@ -1,5 +1,6 @@
 // The table of one instruction set.
 #include "kernels.h"
+#include "tracking.h"
 
 #define NW_TEXT_(x) #x
 #define NW_TEXT(x) NW_TEXT_(x)
@@ -18,7 +19,10 @@ static Kernels of(int32_t dtype) {
     }
 }
 
-static int32_t norm_forward(const nw_norm* call) { return of(call->dtype).norm_forward(call); }
+static int32_t norm_forward(const nw_norm* call) {
+    const auto kernel = of(call->dtype).norm_forward;
+    return is_tracked(call) ? forward_and_track(kernel, call) : kernel(call);
+}
 static int32_t norm_backward(const nw_norm* call) { return of(call->dtype).norm_backward(call); }
 static int32_t moments(const nw_moments* call) { return of(call->dtype).moments(call); }
 static int32_t dropout(const nw_dropout* call) { return of(call->dtype).dropout(call); }

@@ -10,7 +10,7 @@ inline PyObject* formula = nullptr;
 
 // What one call is given besides the sizes; an undefined tensor stands for none.
 struct Given {
-    Tensor x, weight, bias, residual, running_mean, running_var, batches, sample_weight;
+    Tensor x, weight, bias, residual, running_mean, running_var, batches, skipped, sample_weight;
 };
 
 // Where the parts of a call's one buffer begin, in bytes: statistics and affine map, the gate, the keep bits.
@@ -153,6 +153,7 @@ inline Tensor normalized(nw_norm call, const Given& given, uint32_t threshold, c
     pass.running_mean = address(given.running_mean);
     pass.running_var = address(given.running_var);
     pass.batches = static_cast<int64_t*>(address(given.batches));
+    pass.skipped = static_cast<int64_t*>(address(given.skipped));
     pass.saved = bytes;
     pass.gate = gated ? reinterpret_cast<uint16_t*>(bytes + parts.gate) : nullptr;
     pass.keep = keep;
@@ -162,6 +163,7 @@ inline Tensor normalized(nw_norm call, const Given& given, uint32_t threshold, c
         bump(given.running_mean);
         bump(given.running_var);
         bump(given.batches);
+        bump(given.skipped);
     }
     if (!records) return y;
 
@@ -212,11 +214,24 @@ inline bool measure(nw_norm& call, Tensor& x, int64_t trailing, bool stacked) {
     return true;
 }
 
+// The dtype of two tensors with a value for each channel, x's where there are none: x's, or float for a narrow x.
+inline std::optional<nw_dtype> dtype_of_channels(const nw_norm& call, const Tensor& x, const Tensor& first, const Tensor& second) {
+    const Tensor& given = first.defined() ? first : second;
+    const at::ScalarType found = given.defined() ? given.scalar_type() : x.scalar_type();
+    for (const Tensor* tensor : {&first, &second}) {
+        if (!tensor->defined()) continue;
+        if (tensor->scalar_type() != found || !tensor->is_contiguous() || tensor->numel() != call.models * call.channels) return {};
+    }
+    const bool narrow = call.dtype == NW_BF16 || call.dtype == NW_F16;
+    if (found != x.scalar_type() && !(narrow && found == at::kFloat)) return {};
+    return dtype_of(found);
+}
+
 // normalize(family, x, weight, bias, residual, groups, trailing, stacked, batch_statistics, centred, eps, momentum, running_mean,
-// running_var, batches, sample_weight, activation, rate, generator), or None where the gate is shut.
+// running_var, batches, sample_weight, activation, rate, generator, skipped, biased), or None where the gate is shut.
 inline PyObject* normalize(PyObject*, PyObject* const* given, Py_ssize_t count) {
     HANDLE_TH_ERRORS
-    TORCH_CHECK_TYPE(count == 19, "normalize takes 19 arguments, not ", count);
+    TORCH_CHECK_TYPE(count == 21, "normalize takes 21 arguments, not ", count);
     if (!nothing_transforms()) Py_RETURN_NONE;
     Given tensors;
     const std::pair<int, Tensor*> places[] = {{1, &tensors.x},
@@ -226,7 +241,8 @@ inline PyObject* normalize(PyObject*, PyObject* const* given, Py_ssize_t count) 
                                               {12, &tensors.running_mean},
                                               {13, &tensors.running_var},
                                               {14, &tensors.batches},
-                                              {15, &tensors.sample_weight}};
+                                              {15, &tensors.sample_weight},
+                                              {19, &tensors.skipped}};
     for (const auto& [place, tensor] : places) {
         std::optional<Tensor> found = unpacked(given[place]);
         if (!found) Py_RETURN_NONE;
@@ -245,6 +261,7 @@ inline PyObject* normalize(PyObject*, PyObject* const* given, Py_ssize_t count) 
     const bool stacked = given[7] == Py_True;
     call.batch_statistics = given[8] == Py_True;
     call.centred = given[9] == Py_True;
+    call.biased = given[20] == Py_True;
     call.eps = PyFloat_AsDouble(given[10]);
     call.momentum = PyFloat_AsDouble(given[11]);
     call.activation = static_cast<int32_t>(PyLong_AsLong(given[16]));
@@ -255,19 +272,14 @@ inline PyObject* normalize(PyObject*, PyObject* const* given, Py_ssize_t count) 
     if (call.family == NW_ACROSS) call.groups = call.channels;
     if (call.groups < 1 || call.channels % call.groups) Py_RETURN_NONE;
 
-    at::ScalarType parameters = x.scalar_type();
-    bool first = true;
-    for (const Tensor* tensor : {&tensors.weight, &tensors.bias, &tensors.running_mean, &tensors.running_var}) {
-        if (!tensor->defined()) continue;
-        if (first) parameters = tensor->scalar_type();
-        first = false;
-        if (tensor->scalar_type() != parameters || !tensor->is_contiguous() || tensor->numel() != call.models * call.channels) Py_RETURN_NONE;
+    const std::optional<nw_dtype> affine = dtype_of_channels(call, x, tensors.weight, tensors.bias);
+    const std::optional<nw_dtype> running = dtype_of_channels(call, x, tensors.running_mean, tensors.running_var);
+    if (!affine || !running) Py_RETURN_NONE;
+    call.parameter_dtype = *affine;
+    call.running_dtype = *running;
+    for (const Tensor* counter : {&tensors.batches, &tensors.skipped}) {
+        if (counter->defined() && (counter->scalar_type() != at::kLong || counter->numel() != 1)) Py_RETURN_NONE;
     }
-    const bool narrow = *dtype == NW_BF16 || *dtype == NW_F16;
-    if (parameters != x.scalar_type() && !(narrow && parameters == at::kFloat)) Py_RETURN_NONE;
-    call.parameter_dtype = *dtype_of(parameters);
-    const Tensor& batches = tensors.batches;
-    if (batches.defined() && (batches.scalar_type() != at::kLong || batches.numel() != 1)) Py_RETURN_NONE;
     const Tensor& part = tensors.sample_weight;
     if (part.defined() && (part.scalar_type() != at::kFloat || !part.is_contiguous() || part.numel() != call.samples * call.positions)) {
         Py_RETURN_NONE;

@@ -71,7 +71,8 @@ int64_t elements(const nw_norm& call) { return call.models * call.samples * call
 void norm_forward(int family, int dtype, int layout, int activation, int parameter_dtype, bool batch_statistics, bool centred, int64_t models,
                   int64_t samples, int64_t channels, int64_t positions, int64_t groups, double keep_scale, Address x, Address residual,
                   Address sample_weight, Address saved, Address gate, Address keep, double eps, double momentum, Address weight,
-                  Address bias, Address running_mean, Address running_var, Address batches, Address y) {
+                  Address bias, Address running_mean, Address running_var, int running_dtype, bool biased, Address batches,
+                  Address skipped, Address y) {
     nw_norm call = norm_of(family, dtype, layout, activation, parameter_dtype, batch_statistics, centred, models, samples, channels,
                            positions, groups, keep_scale, x, residual, sample_weight, saved, gate, keep);
     call.eps = eps;
@@ -80,7 +81,10 @@ void norm_forward(int family, int dtype, int layout, int activation, int paramet
     call.bias = at<void>(bias);
     call.running_mean = at<void>(running_mean);
     call.running_var = at<void>(running_var);
+    call.running_dtype = running_dtype;
+    call.biased = biased;
     call.batches = at<int64_t>(batches);
+    call.skipped = at<int64_t>(skipped);
     call.y = at<void>(y);
     run(kernels->norm_forward, call, elements(call));
 }

@@ -55,26 +55,19 @@ template <class A> struct Saved {
     void set_running(const nw_norm* call, int64_t repeats, int64_t n) const {
         for (int64_t r = 0; r < repeats; r++) {
             each_pack(n, [&](int64_t i, auto lanes) NW_INLINED {
-                set(r * n + i, parameter(call->running_mean, call->parameter_dtype, i, 0, lanes),
-                    parameter(call->running_var, call->parameter_dtype, i, 1, lanes), call->eps, lanes);
+                set(r * n + i, parameter(call->running_mean, call->running_dtype, i, 0, lanes),
+                    parameter(call->running_var, call->running_dtype, i, 1, lanes), call->eps, lanes);
             });
         }
     }
 };
 
-// A batch's statistics: keep them for the backward pass and, across samples, in the running ones. `momentum` is below zero where
-// none are kept; nothing was seen: they stay.
+// A batch's statistics: keep them for the backward pass and, where they are tracked, for the running ones.
 template <class A> struct Conclusion {
     const nw_norm* call;
     Saved<A> saved;
-    double momentum;
 
-    // Across samples the batch is counted, too.
-    Conclusion(const nw_norm* from, const Saved<A>& to) : call(from), saved(to), momentum(-1) {
-        if (call->family != NW_ACROSS || !call->batch_statistics) return;
-        if (call->batches) *call->batches += 1;
-        momentum = call->momentum >= 0 ? call->momentum : call->batches ? 1.0 / static_cast<double>(*call->batches) : 0.0;
-    }
+    Conclusion(const nw_norm* from, const Saved<A>& to) : call(from), saved(to) {}
     // `squares`: of the deviations from the mean, of `count` values.
     template <class L> NW_INLINE void operator()(int64_t i, double count, doubles<L> mean, doubles<L> squares, L lanes) const {
         const doubles<L> share = all(count > 0 ? 1 / count : 0, lanes);
@@ -82,17 +75,15 @@ template <class A> struct Conclusion {
         const doubles<L> variance = at_least(squares * share, all(0, lanes));
         if (call->centred) saved.set(i, mean, variance, call->eps, lanes);
         else saved.set(i, all(0, lanes), variance + mean * mean, call->eps, lanes);
-        if (momentum < 0 || count <= 0) return;
-        const int32_t dtype = call->parameter_dtype;
-        const doubles<L> step = all(momentum, lanes);
-        if (call->running_mean) {
-            const doubles<L> old = parameter(call->running_mean, dtype, i, 0, lanes);
-            set_parameter(call->running_mean, dtype, i, old + step * (mean - old), lanes);
-        }
-        if (call->running_var) {
-            const doubles<L> unbiased = squares * all(1 / (count > 1 ? count - 1 : 1), lanes);
-            const doubles<L> old = parameter(call->running_var, dtype, i, 1, lanes);
-            set_parameter(call->running_var, dtype, i, old + step * (unbiased - old), lanes);
+        if (call->tracked == nullptr) return;
+        double* means = call->tracked;
+        double* variances = means + call->models * call->channels;
+        if (count > 0) {
+            store_double(means + i, mean, lanes);
+            store_double(variances + i, call->biased ? variance : squares * all(1 / (count > 1 ? count - 1 : 1), lanes), lanes);
+        } else {  // nothing was seen: they stay
+            store_double(means + i, parameter(call->running_mean, call->running_dtype, i, 0, lanes), lanes);
+            store_double(variances + i, parameter(call->running_var, call->running_dtype, i, 1, lanes), lanes);
         }
     }
 };

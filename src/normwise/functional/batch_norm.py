@@ -23,6 +23,8 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     num_batches_tracked: Tensor | None = None,
+    num_batches_skipped: Tensor | None = None,
+    biased_running_var: bool = False,
     sample_weight: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
@@ -35,7 +37,8 @@ def batch_norm(
 
     ``y = dropout(activation((x − μ) / sqrt(σ² + eps) · weight + bias + residual))``, with the biased variance σ². In
     training μ and σ² are the batch's, and the running statistics move by ``running ← (1 − momentum) · running +
-    momentum · batch``, there with the unbiased variance; otherwise μ and σ² are the running ones.
+    momentum · batch``, there with the unbiased variance; otherwise μ and σ² are the running ones. Where a batch's mean or
+    variance is not finite in any channel, the output shows it, and all running statistics stay as they are.
 
     Args:
         input: (N, C, *).
@@ -48,6 +51,8 @@ def batch_norm(
             counts all batches alike, by `num_batches_tracked`.
         eps: added to the variance, under the root.
         num_batches_tracked: a counter without dimensions, raised by one in training.
+        num_batches_skipped: a counter without dimensions, raised instead where the batch was not finite.
+        biased_running_var: the running variance takes the biased variance, as Keras does.
         sample_weight: (N, *), the part that an element has in the batch's statistics: 0 leaves padding out. The
             unbiased variance divides by the sum of weights less one.
         residual: of the input's shape, added before the activation.
@@ -103,7 +108,9 @@ def batch_norm(
             momentum=-1.0 if momentum is None else momentum if tracked or not training else 0.0,
             running_mean=running_mean,
             running_var=running_var,
+            biased=biased_running_var,
             batches=num_batches_tracked if training else None,
+            skipped=num_batches_skipped if training else None,
             sample_weight=sample_weight,
             activation=activation,
             rate=dropout,
@@ -113,32 +120,15 @@ def batch_norm(
             return output
     else:
         registry.note_aten("batch_norm", input.shape)
+    running = None
+    if running_mean is not None and running_var is not None:
+        running = aten.Running(
+            running_mean, running_var, momentum, num_batches_tracked, num_batches_skipped, biased_running_var
+        )
     output = aten.batch_norm(
-        input,
-        running_mean,
-        running_var,
-        weight,
-        bias,
-        training,
-        _momentum(momentum, running_mean, num_batches_tracked, training),
-        eps,
-        sample_weight=sample_weight,
-        stacked=stacked,
+        input, running, weight, bias, training, eps, sample_weight=sample_weight, stacked=stacked
     )
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
-
-
-def _momentum(
-    momentum: float | Tensor | None, mean: Tensor | None, batches: Tensor | None, training: bool
-) -> float | Tensor:
-    """Count the batch, and give the weight that it has."""
-    if not training or batches is None:
-        return 0.0 if momentum is None else momentum
-    batches.add_(1)
-    if momentum is not None:
-        return momentum
-    wide = torch.float64 if mean is None else torch.promote_types(mean.dtype, torch.float32)
-    return batches.to(wide).reciprocal()
 
 
 def _checked(input: Tensor, sample_weight: Tensor | None, stacked: bool, training: bool) -> Tensor | None:

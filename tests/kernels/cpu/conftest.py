@@ -26,7 +26,7 @@ FAMILIES = ("across", "group", "layer")
 LAYOUTS = ("first", "last")
 ISAS = [name for name in ("baseline", "avx2", "avx512") if _portable.has_isa(name)]
 EPS, MOMENTUM = 1e-5, 0.1
-RESULTS = ("y", "dx", "dresidual", "dweight", "dbias", "running_mean", "running_var", "batches")
+RESULTS = ("y", "dx", "dresidual", "dweight", "dbias", "running_mean", "running_var", "batches", "skipped")
 _GUARD = (
     37  # values on each side of a tensor: odd, so that a tensor is aligned to its dtype and to nothing more
 )
@@ -53,6 +53,8 @@ class Problem:
     weighted: bool = False
     affine: bool = True
     momentum: float = MOMENTUM
+    running_dtype: torch.dtype | None = None
+    biased: bool = False
     mean: float = 0.5
     spread: float = 1.5
     seed: int = 0
@@ -101,6 +103,7 @@ class Values:
     running_mean: Tensor | None = None
     running_var: Tensor | None = None
     batches: Tensor | None = None
+    skipped: Tensor | None = None
     sample_weight: Tensor | None = None
     seeds: Tensor | None = None
     keep: Tensor | None = None
@@ -119,7 +122,8 @@ class Values:
         for name in ("weight", "bias", "running_mean", "running_var"):
             value = getattr(self, name)
             parts[name] = None if value is None else value.chunk(self.x.shape[0])[k].clone()
-        return Values(batches=torch.zeros((), dtype=torch.int64), **parts)
+        zero = torch.zeros((), dtype=torch.int64)
+        return Values(batches=zero, skipped=zero.clone(), **parts)
 
 
 def drawn(problem: Problem) -> Values:
@@ -139,9 +143,11 @@ def drawn(problem: Problem) -> Values:
     if p.affine:
         values.weight, values.bias = uniform(channels).to(parameter), normal(channels).to(parameter)
     if p.family == "across":
-        values.running_mean = (p.mean + normal(channels)).to(parameter)
-        values.running_var = (p.spread**2 * uniform(channels)).to(parameter)
+        running = p.running_dtype or parameter
+        values.running_mean = (p.mean + normal(channels)).to(running)
+        values.running_var = (p.spread**2 * uniform(channels)).to(running)
         values.batches = torch.zeros((), dtype=torch.int64)
+        values.skipped = torch.zeros((), dtype=torch.int64)
     if p.weighted:
         weight = 2 * uniform(p.samples, p.positions) * (uniform(p.samples, p.positions) < 1.1)
         values.sample_weight = weight.float()
@@ -226,8 +232,11 @@ def run(
         *map(address, (v.x, v.residual, v.sample_weight, saved, gate, v.keep)),
     )  # fmt: skip
     v.y = fresh(p.shape, p.dtype)
-    moved = (v.weight, v.bias, v.running_mean, v.running_var, v.batches, v.y)
-    _portable.norm_forward(*common, EPS, p.momentum, *map(address, moved))
+    read, counted = (v.weight, v.bias, v.running_mean, v.running_var), (v.batches, v.skipped, v.y)
+    running = CODES[p.dtype if v.running_mean is None else v.running_mean.dtype]
+    _portable.norm_forward(
+        *common, EPS, p.momentum, *map(address, read), running, p.biased, *map(address, counted)
+    )
     for name in wanted:
         source = getattr(v, name[1:])
         if source is not None:
@@ -261,8 +270,8 @@ def expected(problem: Problem, values: Values, keep: Tensor | None) -> Values:
         mean, var, count = _across(p, seen, values)
         if p.training:
             share = 1.0 if p.momentum < 0 else p.momentum
-            unbiased = var * count / max(count - 1, 1)
-            for name, now in (("running_mean", mean), ("running_var", unbiased)):
+            kept = var if p.biased else var * count / max(count - 1, 1)
+            for name, now in (("running_mean", mean), ("running_var", kept)):
                 old = getattr(values, name)
                 if old is not None:
                     setattr(result, name, old.double() + share * (now.detach().flatten() - old.double()))

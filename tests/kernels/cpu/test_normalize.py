@@ -43,6 +43,8 @@ def test_any_call(raw: ModuleType, isa: str, data: st.DataObject) -> None:
         rate=draw(st.sampled_from((0.0, 0.0, 0.1, 0.5))),
         centred=across or draw(st.booleans()),
         training=not across or draw(st.booleans()),
+        running_dtype=torch.float32 if narrow and draw(st.booleans()) else None,
+        biased=draw(st.booleans()),
         affine=draw(st.booleans()),
         mean=draw(st.sampled_from((0.0, 0.5, -3.0))),
         seed=draw(st.integers(0, 10**6)),
@@ -133,6 +135,27 @@ def test_running_statistics_of_all_batches_alike(raw: ModuleType, layout: str) -
     axes = (0, 1, 3) if layout == "first" else (0, 1, 2)
     raw.assert_close(values.running_mean, torch.stack([x.mean(axes) for x in seen]).mean(0), what="mean")
     raw.assert_close(values.running_var, torch.stack([x.var(axes) for x in seen]).mean(0), what="variance")
+
+
+@pytest.mark.parametrize("layout", ["first", "last"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("models", [1, 3])
+def test_a_batch_that_is_not_finite_leaves_all_running_statistics(
+    raw: ModuleType, layout: str, value: float, models: int
+) -> None:
+    """The square of 1e30 is no float32. Of stacked models each is kept or left as if alone."""
+    problem = raw.Problem(layout=layout, models=models)
+    clean = raw.drawn(problem)
+    values = replace(clean, x=clean.x.clone())
+    values.x[0, 2, 1, 1] = value
+    got, want = raw.run(problem, values), raw.run(problem, clean)
+    channels = problem.channels
+    for name in ("running_mean", "running_var"):
+        before, after, other = (getattr(v, name) for v in (clean, got, want))
+        assert torch.equal(after[:channels], before[:channels]), name
+        assert torch.equal(after[channels:], other[channels:]), name
+        assert not torch.equal(other[:channels], before[:channels])
+    assert (got.batches.item(), got.skipped.item()) == ((0, 1) if models == 1 else (1, 0))
 
 
 @pytest.mark.parametrize("layout", ["first", "last"])

@@ -7,6 +7,7 @@ the call or would not be faster. Nothing is validated here; `normwise.functional
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -52,7 +53,9 @@ def attempt_normalize(
     momentum: float = 0.0,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
+    biased: bool = False,
     batches: Tensor | None = None,
+    skipped: Tensor | None = None,
     sample_weight: Tensor | None = None,
     activation: str = "none",
     rate: float = 0.0,
@@ -77,7 +80,9 @@ def attempt_normalize(
         momentum: of the running statistics; negative counts all batches alike.
         running_mean: read or moved, (C,), or (K, C) where stacked.
         running_var: read or moved, as the mean.
+        biased: the running variance takes the biased variance.
         batches: the counter of batches, raised where it is given.
+        skipped: the counter of batches whose statistics are not finite, raised instead.
         sample_weight: (N, S), float32.
         activation: by name.
         rate: of dropout.
@@ -114,20 +119,25 @@ def attempt_normalize(
             ACTIVATIONS[activation],
             rate,
             generator,
+            skipped,
+            biased,
         )
         if output is not None:
             _note(operation, x, "native")
             return output
-    parameters = [t for t in (weight, bias, running_mean, running_var) if t is not None]
-    others = (batches, residual, sample_weight)
+    affine = [t for t in (weight, bias) if t is not None]
+    running = [t for t in (running_mean, running_var) if t is not None]
+    others = (batches, skipped, residual, sample_weight)
     if reason is None and backend == "auto" and residual is None and activation == "none" and not rate:
         reason = slower_from_python(operation, x)
     if reason is None or registry.recording() is not None:  # who asks for reasons gets the stronger one
-        reason = _why_not(x, parameters, others, trailing, stacked) or reason
+        reason = _why_not(x, (affine, running), others, trailing, stacked) or reason
     if reason is None and residual is not None and residual.dtype is not x.dtype:
         reason = f"a residual of {residual.dtype} for an input of {x.dtype}"
     if reason is None and batches is not None and batches.dtype is not torch.int64:
         reason = f"a counter of {batches.dtype}"
+    if reason is None and skipped is not None and skipped.dtype is not torch.int64:
+        reason = f"a counter of {skipped.dtype}"
     if reason is None and rate >= 1.0:
         reason = "dropout drops everything"
     if (
@@ -148,7 +158,7 @@ def attempt_normalize(
         family,
         x.shape,
         x.dtype,
-        parameters[0].dtype if parameters else x.dtype,
+        affine[0].dtype if affine else x.dtype,
         last,
         groups,
         trailing,
@@ -162,7 +172,7 @@ def attempt_normalize(
     )
     if residual is not None:
         residual = like(residual, x)
-    state = (momentum, running_mean, running_var, batches, sample_weight, generator)
+    state = (momentum, running_mean, running_var, biased, batches, skipped, sample_weight, generator)
     return normalize(call, x, weight, bias, residual, state)
 
 
@@ -175,7 +185,7 @@ def attempt_dropout(
         if output is not None:
             _note("dropout", x, "native")
             return output
-    reason = _why_not(x, [], (), 0, False)
+    reason = _why_not(x, (), (), 0, False)
     if reason is None and not (x.is_contiguous() or lies_channels_last(x)):
         reason = "the values do not lie densely"
     if not _runs_portable("dropout", backend, x, reason):
@@ -185,7 +195,7 @@ def attempt_dropout(
 
 def _why_not(
     x: Tensor,
-    parameters: list[Tensor],
+    parameters: Sequence[list[Tensor]],
     others: tuple[Tensor | None, ...],
     trailing: int,
     stacked: bool,
@@ -201,17 +211,19 @@ def _why_not(
         return f"the kernels have no {dtype}, {x.layout}" + (", negated lazily" if x.is_neg() else "")
     if 0 in shape:
         return "the input is empty"
-    if parameters:
+    for alike in parameters:
+        if not alike:
+            continue
         if trailing:
             size = math.prod(shape[-trailing:])
         elif len(shape) < 2 + stacked:
             return "the input has no axis of channels"
         else:
             size = shape[0] * shape[2] if stacked else shape[1]
-        first = parameters[0].dtype
+        first = alike[0].dtype
         if first is not dtype and not (first is torch.float32 and dtype in _NARROW):
             return f"parameters of {first} for an input of {dtype}"
-        for tensor in parameters:
+        for tensor in alike:
             if type(tensor) not in PLAIN or not tensor.is_cpu:
                 return why_shut(tensor)
             if tensor.dtype is not first or tensor.numel() != size or not tensor.is_contiguous():

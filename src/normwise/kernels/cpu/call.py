@@ -45,7 +45,7 @@ class Call:
     Attributes:
         family: `ACROSS`, `GROUP` or `LAYER`.
         dtype: the kernels' number of the input's.
-        parameter_dtype: the kernels' number of that of weight, bias and running statistics.
+        parameter_dtype: the kernels' number of that of weight and bias.
         samples: N, of one model.
         channels: C.
         positions: S.

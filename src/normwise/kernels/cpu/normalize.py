@@ -8,12 +8,22 @@ import torch
 from torch import Tensor
 
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import Call, like, version_of
+from normwise.kernels.cpu.call import DTYPES, Call, like, version_of
 from normwise.kernels.cpu.formula import gradients
 from normwise.kernels.gate import is_plain_gradient
 
-State = tuple[float, Tensor | None, Tensor | None, Tensor | None, Tensor | None, torch.Generator | None]
-"""Momentum, running mean, running variance, counter of batches, sample weights, generator."""
+State = tuple[
+    float,
+    Tensor | None,
+    Tensor | None,
+    bool,
+    Tensor | None,
+    Tensor | None,
+    Tensor | None,
+    torch.Generator | None,
+]
+"""Momentum, running mean, running variance, whether that is biased, counters of batches and of skipped ones, sample
+weights, generator."""
 
 _grad_enabled = torch.is_grad_enabled
 _empty_like = torch.empty_like
@@ -25,7 +35,7 @@ def normalize(
 ) -> Tensor:
     """Run the portable kernel on tensors that `normwise.kernels.cpu` has found fit.
 
-    The running statistics and the counter in `state` are moved; their version counters go up.
+    The running statistics and the counters in `state` are moved; their version counters go up.
     """
     if _grad_enabled() and (
         x.requires_grad
@@ -46,7 +56,8 @@ def draw_seeds(models: int, generator: torch.Generator | None) -> Tensor:
 def _forward(
     call: Call, x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None, state: State
 ) -> tuple[Tensor, Tensor]:
-    momentum, mean, var, batches, sample_weight, generator = state
+    momentum, mean, var, biased, batches, skipped, sample_weight, generator = state
+    running = var if mean is None else mean
     kernels = library.portable()
     gate, keep, _ = call.parts
     y = _empty_like(x)
@@ -73,11 +84,15 @@ def _forward(
         0 if bias is None else bias.data_ptr(),
         0 if mean is None else mean.data_ptr(),
         0 if var is None else var.data_ptr(),
+        call.dtype if running is None else DTYPES[running.dtype],
+        biased,
         0 if batches is None else batches.data_ptr(),
+        0 if skipped is None else skipped.data_ptr(),
         y.data_ptr(),
     )
     if call.batch_statistics and (mean is not None or var is not None or batches is not None):
-        _increment_version([t for t in (mean, var, batches) if t is not None and not t.is_inference()])
+        moved = (mean, var, batches, skipped)
+        _increment_version([t for t in moved if t is not None and not t.is_inference()])
     return y, buffer
 
 
@@ -96,7 +111,7 @@ class _Normalize(torch.autograd.Function):
     ) -> Tensor:
         y, buffer = _forward(call, x, weight, bias, residual, state)
         # With a gate, or no activation, the gradient does not depend on the residual.
-        ctx.save_for_backward(x, buffer, None if call.gated or not call.activation else residual, state[4])
+        ctx.save_for_backward(x, buffer, None if call.gated or not call.activation else residual, state[6])
         ctx.set_materialize_grads(False)
         ctx.call = call
         # Copies of both are in the buffer; the tensors themselves are only for a second derivative.
