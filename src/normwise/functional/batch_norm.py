@@ -37,8 +37,8 @@ def batch_norm(
 
     ``y = dropout(activation((x − μ) / sqrt(σ² + eps) · weight + bias + residual))``, with the biased variance σ². In
     training μ and σ² are the batch's, and the running statistics move by ``running ← (1 − momentum) · running +
-    momentum · batch``, there with the unbiased variance; otherwise μ and σ² are the running ones. Where a batch's mean or
-    variance is not finite in any channel, the output shows it, and all running statistics stay as they are.
+    momentum · batch``, there with the unbiased variance; otherwise μ and σ² are the running ones. Where a batch's mean
+    or variance is not finite in any channel, the output shows it, and all running statistics stay as they are.
 
     Args:
         input: (N, C, *).

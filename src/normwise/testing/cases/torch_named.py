@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -31,12 +33,12 @@ def cases() -> dict[str, LayerCase]:
         for family in ("BatchNorm", "InstanceNorm"):
             ours, theirs = getattr(nw, f"{family}{rank}d"), getattr(nn, f"{family}{rank}d")
             fused = getattr(nw, f"{family}Act{rank}d")
-            add(f"{family}{rank}d", lambda o=ours: o(6), shape, lambda t=theirs: t(6))
-            add(f"{family}Act{rank}d", lambda f=fused: f(6), shape, lambda t=theirs: t(6))
+            add(f"{family}{rank}d", partial(ours, 6), shape, partial(theirs, 6))
+            add(f"{family}Act{rank}d", partial(fused, 6), shape, partial(theirs, 6))
         for family in ("LayerNorm", "RMSNorm"):
             ours, fused = getattr(nw, f"{family}{rank}d"), getattr(nw, f"{family}Act{rank}d")
-            add(f"{family}{rank}d", lambda o=ours: o(6), shape)
-            add(f"{family}Act{rank}d", lambda f=fused: f(6, activation="silu"), shape)
+            add(f"{family}{rank}d", partial(ours, 6), shape)
+            add(f"{family}Act{rank}d", partial(fused, 6, activation="silu"), shape)
 
     plane, flat = SHAPES[2], (4, 6)
     add("BatchNorm1d, flat", lambda: nw.BatchNorm1d(6), flat, lambda: nn.BatchNorm1d(6))
@@ -50,9 +52,9 @@ def cases() -> dict[str, LayerCase]:
         name = next(iter(options))
         add(
             f"BatchNorm2d, {name}",
-            lambda o=options: nw.BatchNorm2d(6, **o),
+            partial(nw.BatchNorm2d, 6, **options),
             plane,
-            lambda o=options: nn.BatchNorm2d(6, **o),
+            partial(nn.BatchNorm2d, 6, **options),
         )
     for options in (
         {"affine": True},
@@ -62,9 +64,9 @@ def cases() -> dict[str, LayerCase]:
         name = list(options)[-1]
         add(
             f"InstanceNorm2d, {name}",
-            lambda o=options: nw.InstanceNorm2d(6, **o),
+            partial(nw.InstanceNorm2d, 6, **options),
             plane,
-            lambda o=options: nn.InstanceNorm2d(6, **o),
+            partial(nn.InstanceNorm2d, 6, **options),
         )
     add("GroupNorm", lambda: nw.GroupNorm(3, 6), plane, lambda: nn.GroupNorm(3, 6))
     add("GroupNorm, flat", lambda: nw.GroupNorm(2, 6), flat, lambda: nn.GroupNorm(2, 6))
@@ -102,5 +104,5 @@ def cases() -> dict[str, LayerCase]:
         ours, theirs = getattr(nw, f"Dropout{rank}d"), getattr(nn, f"Dropout{rank}d")
         # Whole channels are dropped by torch.
         channels = dict.fromkeys(FEATURES, "none") | {"compile": "aten", "export": "aten"}
-        add(f"Dropout{rank}d", lambda o=ours: o(0.3), SHAPES[rank], lambda t=theirs: t(0.3), channels)
+        add(f"Dropout{rank}d", partial(ours, 0.3), SHAPES[rank], partial(theirs, 0.3), channels)
     return found
