@@ -1,4 +1,4 @@
-"""What L1, L2 and elastic share: the weights they pick, and ``l1 · Σ|w| + l2/2 · Σw²`` over these."""
+"""What the penalties on weights share: the weights that they pick, and the checks of their arguments."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from normwise.regularizers.sparsity import zero_fraction
 
 
 class Penalty:
-    """Base of the penalties: picks weights by their owner and sums ``l1 · |w| + l2/2 · w²`` over them."""
+    """Base of the penalties on weights: picks weights by their owner; a class says what they cost."""
 
     def __init__(
         self,
@@ -46,9 +46,7 @@ class Penalty:
         The scalar has the weights' dtype, float32 where that is a 16-bit one.
         Frozen weights count in the value; their gradient is not formed.
         """
-        l1, l2 = self._coefficients()
-        tensors = [pick.tensor for pick in self._pick(model)]
-        return weighted_norms(l1, l2, tensors)
+        return self._value(self._pick(model))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._arguments()})"
@@ -56,8 +54,18 @@ class Penalty:
     def _arguments(self) -> str:
         return repr(self.strength)
 
-    def _coefficients(self) -> tuple[float, float]:
-        raise NotImplementedError
+    def _value(self, picks: list[Pick]) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define `_value`")
 
     def _pick(self, model: nn.Module) -> list[Pick]:
         return self._selection.pick(model, type(self).__name__)
+
+
+class ElementPenalty(Penalty):
+    """Base of L1, L2 and elastic: ``l1 · Σ|w| + l2/2 · Σw²``."""
+
+    def _value(self, picks: list[Pick]) -> Tensor:
+        return weighted_norms(*self._coefficients(), [pick.tensor for pick in picks])
+
+    def _coefficients(self) -> tuple[float, float]:
+        raise NotImplementedError(f"{type(self).__name__} must define `_coefficients`")

@@ -9,25 +9,13 @@ import torch
 
 from normwise.errors import ArgumentError, explain
 from normwise.kernels.cpu import penalty
-from normwise.regularizers._selection import Pick
+from normwise.regularizers._selection import Pick, stored
 
 
 @torch.no_grad()
 def proximal_step_(picks: Sequence[Pick], lr: float, l1: float, l2: float, who: str) -> None:
     """Replace every trainable weight by ``argmin_u (u − w)²/(2·lr) + l1·|u| + l2/2·u²``, in place."""
-    if not (math.isfinite(lr) and lr > 0):
-        raise ArgumentError(explain(who, "`lr` must be finite and positive", repr(lr)))
-    for pick in picks:
-        if not pick.is_parameter:
-            raise ArgumentError(
-                explain(
-                    who,
-                    "weights must be parameters themselves, for only those can be set to exact zeros",
-                    f"{pick.name!r}, which is computed from other parameters (weight normalization?)",
-                    "add the penalty to the loss instead, or remove the parametrization",
-                )
-            )
-    weights = [pick.tensor for pick in picks if pick.trains]
+    weights = [pick.tensor for pick in steppable(picks, lr, who)]
     if not weights:
         return
     if penalty.takes("proximal_step", weights):
@@ -39,3 +27,19 @@ def proximal_step_(picks: Sequence[Pick], lr: float, l1: float, l2: float, who: 
     torch._foreach_sub_(weights, cut)
     if l2:
         torch._foreach_div_(weights, 1 + lr * l2)
+
+
+def steppable(picks: Sequence[Pick], lr: float, who: str) -> list[Pick]:
+    """Return the weights that a proximal step may set.
+
+    Raises:
+        ArgumentError: `lr` is wrong, or a weight is computed from other parameters.
+    """
+    if not (math.isfinite(lr) and lr > 0):
+        raise ArgumentError(explain(who, "`lr` must be finite and positive", repr(lr)))
+    return stored(
+        picks,
+        who,
+        "for only those can be set to exact zeros",
+        "add the penalty to the loss instead, or remove the parametrization",
+    )

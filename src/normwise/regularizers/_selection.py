@@ -22,12 +22,13 @@ WEIGHTED: tuple[type[nn.Module], ...] = (
 
 
 class Pick(NamedTuple):
-    """A weight that was picked: its dotted name, its value now, and whether it is itself a parameter."""
+    """A weight that was picked: its dotted name, its value now, whether it is itself a parameter, and its module."""
 
     name: str
     tensor: Tensor
     is_parameter: bool
     trains: bool
+    owner: nn.Module
 
 
 class Selection(NamedTuple):
@@ -59,7 +60,7 @@ class Selection(NamedTuple):
                         if not isinstance(tensor, Tensor):
                             continue
                     key = id(tensor)
-                    pick = Pick(full, tensor, isinstance(tensor, nn.Parameter), tensor.requires_grad)
+                    pick = Pick(full, tensor, isinstance(tensor, nn.Parameter), tensor.requires_grad, module)
                 if key not in seen:
                     seen.add(key)
                     picks.append(pick)
@@ -101,8 +102,27 @@ def selection(who: str, owners: Sequence[type[nn.Module]], parameters: Sequence[
     return Selection(classes, tuple(parameters))
 
 
+def stored(picks: Sequence[Pick], who: str, why: str, remedy: str) -> list[Pick]:
+    """Return the picks that train, whose values may be overwritten.
+
+    Raises:
+        ArgumentError: one of them is computed from other parameters.
+    """
+    for pick in picks:
+        if not pick.is_parameter:
+            raise ArgumentError(
+                explain(
+                    who,
+                    f"weights must be parameters themselves, {why}",
+                    f"{pick.name!r}, which is computed from other parameters (weight normalization?)",
+                    remedy,
+                )
+            )
+    return [pick for pick in picks if pick.trains]
+
+
 def _computed(module: nn.Module, name: str, full: str, source: nn.Module) -> tuple[object, Pick]:
     # Without gradient mode the computed weight never requires grad, so its stored parts are asked.
     parts = list(source.parameters()) if isinstance(source, ParametrizationList) else []
     trains = any(part.requires_grad for part in parts)
-    return tuple(id(part) for part in parts), Pick(full, getattr(module, name), False, trains)
+    return tuple(id(part) for part in parts), Pick(full, getattr(module, name), False, trains, module)

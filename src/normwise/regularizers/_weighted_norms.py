@@ -10,6 +10,7 @@ from torch import Tensor
 
 from normwise.kernels.cpu import penalty
 from normwise.kernels.gate import is_plain_cpu
+from normwise.regularizers._blocks import added, wide
 
 
 def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
@@ -26,19 +27,12 @@ def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
 def _formula(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
     # The sums are per tensor and pairwise: `_foreach_norm` adds into one float32 accumulator and is off by
     # 2e-4 on a tensor of four million.
-    wide = [w.float() if w.dtype in (torch.float16, torch.bfloat16) else w for w in weights]
-    value = l1 * _sum([w.abs().sum() for w in wide]) if l1 else None
+    widened = [wide(w) for w in weights]
+    value = l1 * added([w.abs().sum() for w in widened]) if l1 else None
     if l2 or value is None:
-        squares = l2 / 2 * _sum([w.square().sum() for w in wide])
+        squares = l2 / 2 * added([w.square().sum() for w in widened])
         value = squares if value is None else value + squares
     return value
-
-
-def _sum(scalars: list[Tensor]) -> Tensor:
-    total = scalars[0]
-    for scalar in scalars[1:]:
-        total = total + scalar.to(total.device)
-    return total
 
 
 class _Kernel(torch.autograd.Function):

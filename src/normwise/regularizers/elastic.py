@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from torch import nn
 
 from normwise.errors import ArgumentError, explain
-from normwise.regularizers._penalty import Penalty
+from normwise.regularizers._penalty import ElementPenalty
 from normwise.regularizers._proximal import proximal_step_
 from normwise.regularizers._selection import WEIGHTED
 
 
-class Elastic(Penalty):
+class Elastic(ElementPenalty):
     """Penalise absolute values and squares: ``strength · (l1_ratio · Σ|w| + (1 − l1_ratio)/2 · Σw²)``.
 
     `l1_ratio` means what it means in scikit-learn's ``ElasticNet``: 1 is `L1`, 0 is `L2`.

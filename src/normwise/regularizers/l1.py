@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from normwise.regularizers._penalty import Penalty
+from normwise.regularizers._penalty import ElementPenalty
 from normwise.regularizers._proximal import proximal_step_
 
 
-class L1(Penalty):
+class L1(ElementPenalty):
     """Penalise the absolute values of weights: ``strength · Σ|w|``.
 
     Added to the loss, its gradient is ``strength · sign(w)`` with 0 at 0: a subgradient, which makes weights

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from normwise.regularizers._penalty import Penalty
+from normwise.regularizers._penalty import ElementPenalty
 
 
-class L2(Penalty):
+class L2(ElementPenalty):
     """Penalise the squares of weights: ``strength / 2 · Σw²``, whose gradient is ``strength · w``.
 
     With the half, `strength` means what torch's SGD calls `weight_decay`. Keras's ``L2(l2)`` has no half:
