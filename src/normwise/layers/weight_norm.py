@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
 from normwise import functional
 from normwise.errors import ArgumentError, explain
+from normwise.layers._parametrize import (
+    Axis,
+    ModuleT,
+    PerUnit,
+    output_axis,
+    own_class,
+    parameter_of,
+    require_none,
+)
 
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-
-class WeightNorm(nn.Module):
+class WeightNorm(PerUnit):
     """The parametrization ``weight = g · v / ‖v‖``, one length g per output unit.
 
     `parametrizations.weight.original0` is g and `original1` is v, as in torch. A direction of zero length
@@ -31,39 +37,19 @@ class WeightNorm(nn.Module):
     torch.Size([3, 1])
     """
 
-    def __init__(self, dim: int | None = 0, groups: int = 1) -> None:
-        super().__init__()
-        self.dim = dim
-        self.groups = groups
-
     def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
         """The weight of the given lengths and directions."""
-        split = self._split(direction)
-        weight = functional.weight_norm(gain, split, self._axes(split))
+        split = self.split(direction)
+        weight = functional.weight_norm(gain, split, self.incoming(split))
         return weight if self.groups == 1 else weight.reshape(direction.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The lengths and directions of a weight."""
-        split = self._split(weight)
-        return torch.linalg.vector_norm(split, dim=self._axes(split), keepdim=True), weight
-
-    def extra_repr(self) -> str:
-        """The axis, and the groups where there are several."""
-        return f"dim={self.dim}" + (f", groups={self.groups}" if self.groups > 1 else "")
-
-    def _split(self, weight: Tensor) -> Tensor:
-        return weight if self.groups == 1 else weight.reshape(self.groups, -1, *weight.shape[1:])
-
-    def _axes(self, split: Tensor) -> tuple[int, ...]:
-        if self.dim is None:
-            return tuple(range(split.dim()))
-        kept = {self.dim % split.dim()} if self.groups == 1 else {0, 2}
-        return tuple(axis for axis in range(split.dim()) if axis not in kept)
+        split = self.split(weight)
+        return torch.linalg.vector_norm(split, dim=self.incoming(split), keepdim=True), weight
 
 
-def weight_norm(
-    module: ModuleT, name: str = "weight", dim: int | Literal["output"] | None = "output"
-) -> ModuleT:
+def weight_norm(module: ModuleT, name: str = "weight", dim: Axis | None = "output") -> ModuleT:
     """Give a module's weight a length of its own per output unit, in place, and return the module.
 
     ``w = g · v / ‖v‖``; the weight's value does not change. Unlike torch's, the axis follows the module: 0
@@ -86,24 +72,13 @@ def weight_norm(
     >>> layer.parametrizations.weight.original0.shape
     torch.Size([1, 6, 1, 1])
     """
-    if _parametrization(module, name) is not None:
-        raise ArgumentError(
-            explain("weight_norm", f"`{name}` must not be weight-normalized yet", type(module).__name__)
-        )
-    if not isinstance(getattr(module, name, None), Tensor):
-        raise ArgumentError(
-            explain(
-                "weight_norm",
-                f"the module must have a parameter `{name}`",
-                type(module).__name__,
-                "apply it to each layer of a container",
-            )
-        )
+    require_none("weight_norm", "weight-normalized", module, name, WeightNorm)
+    parameter_of("weight_norm", module, name)
     groups = 1
     if dim == "output":
-        dim, groups = _output_axis(module)
+        dim, groups = output_axis("weight_norm", module)
     parametrize.register_parametrization(module, name, WeightNorm(dim, groups), unsafe=True)
-    module.register_load_state_dict_pre_hook(_RenameOldKeys(name))  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_pre_hook(RenameOldKeys(name))  # type: ignore[no-untyped-call]
     return module
 
 
@@ -121,6 +96,7 @@ def remove_weight_norm(module: ModuleT, name: str = "weight") -> ModuleT:
         raise ArgumentError(
             explain("remove_weight_norm", f"`{name}` must be weight-normalized", type(module).__name__)
         )
+    own_class(module)
     parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     return module
 
@@ -132,28 +108,14 @@ def _parametrization(module: nn.Module, name: str) -> WeightNorm | None:
     return first if isinstance(first, WeightNorm) else None
 
 
-def _output_axis(module: nn.Module) -> tuple[int, int]:
-    if isinstance(module, _ConvTransposeNd):
-        return 1, module.groups
-    if isinstance(module, nn.Linear | _ConvNd):
-        return 0, 1
-    raise ArgumentError(
-        explain(
-            "weight_norm",
-            'dim="output" knows Linear and convolutions',
-            type(module).__name__,
-            "give the axis of output units as `dim`",
-        )
-    )
-
-
-class _RenameOldKeys:
+class RenameOldKeys:
     """Accept the keys `weight_g` and `weight_v` in a state_dict, as torch's parametrization does."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __call__(self, module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: object) -> None:
+        """Rename the keys of the module's state."""
         for old, new in (("g", "original0"), ("v", "original1")):
             value = state_dict.pop(f"{prefix}{self.name}_{old}", None)
             if value is not None:
