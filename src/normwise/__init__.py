@@ -23,18 +23,52 @@ if TYPE_CHECKING:
     from normwise.regularizers import (
         L1 as L1,
         L2 as L2,
+        SGDW as SGDW,
+        ActivityPenalty as ActivityPenalty,
+        ConfidencePenalty as ConfidencePenalty,
         Elastic as Elastic,
+        GroupLasso as GroupLasso,
+        LabelSmoothing as LabelSmoothing,
+        MaxNorm as MaxNorm,
+        NonNegative as NonNegative,
+        OrthogonalPenalty as OrthogonalPenalty,
+        SpectralPenalty as SpectralPenalty,
+        UnitNorm as UnitNorm,
         parameter_groups as parameter_groups,
         sparsity as sparsity,
     )
     from normwise.report.write import report as report
-    from normwise.surgery import accelerate as accelerate, decelerate as decelerate
+    from normwise.surgery import (
+        accelerate as accelerate,
+        decelerate as decelerate,
+        desynchronize as desynchronize,
+        synchronize as synchronize,
+    )
 
 attach(
     __name__,
-    dict.fromkeys(("L1", "L2", "Elastic", "parameter_groups", "sparsity"), "normwise.regularizers")
+    dict.fromkeys(
+        (
+            "L1",
+            "L2",
+            "SGDW",
+            "ActivityPenalty",
+            "ConfidencePenalty",
+            "Elastic",
+            "GroupLasso",
+            "LabelSmoothing",
+            "MaxNorm",
+            "NonNegative",
+            "OrthogonalPenalty",
+            "SpectralPenalty",
+            "UnitNorm",
+            "parameter_groups",
+            "sparsity",
+        ),
+        "normwise.regularizers",
+    )
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
-    | dict.fromkeys(("accelerate", "decelerate"), "normwise.surgery")
+    | dict.fromkeys(("accelerate", "decelerate", "desynchronize", "synchronize"), "normwise.surgery")
     | {
         "compare": "normwise.compare",
         "initialize_": "normwise.initialize",

@@ -81,9 +81,11 @@ def test_three_steps(family: str, data: st.DataObject) -> None:
         for layer in (ours, theirs, exact):
             layer.train(training)
         mine, others, expected = _step(ours, x), _step(theirs, x), _step(exact, x.double())
-        assert mine.keys() == others.keys()
+        assert mine.keys() - {"num_batches_skipped"} == others.keys()  # torch does not count these
         for name, value in others.items():
-            assert mine[name].dtype == value.dtype
+            # Torch lets running statistics of a narrow model be narrow.
+            kept = name.startswith("running") and value.dtype in (torch.float16, torch.bfloat16)
+            assert mine[name].dtype == (torch.float32 if kept else value.dtype)
             # Torch's own gradients can be far off in narrow dtypes; then ours must not be further off.
             # A parameter's gradient is a sum over samples and positions, and errs like its terms.
             assert_no_worse(
@@ -163,6 +165,6 @@ def test_tracking_turned_off_later(training: bool) -> None:
     ours, theirs = layers.BatchNorm1d(3).train(training), nn.BatchNorm1d(3).train(training)
     ours.track_running_stats = theirs.track_running_stats = False
     assert_close(ours(x), theirs(x))
-    for (name, mine), (_, other) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
-        assert torch.equal(mine, other), name
+    for name, other in theirs.named_buffers():
+        assert torch.equal(ours.get_buffer(name), other), name
     assert ours.running_mean.abs().max() == 0

@@ -16,13 +16,14 @@ from normwise import layers as nw
 from normwise.errors import UnknownNameError
 from normwise.functional import batch_norm
 from normwise.kernels.cpu import library
+from normwise.layers._recompute import in_recomputation
 from normwise.testing import BACKENDS, FEATURES, LayerCase, check_layer
 
 SHAPE = (3, 6, 4, 5)
 
 
 class Base(nn.Module):
-    """A right layer: a weight, a counter of calls in training, and nothing else."""
+    """A right layer: a weight, a counter of calls in training but for recomputations, and nothing else."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class Base(nn.Module):
             tracer: Any = x.tracer
             node: Tensor = tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
             return node
-        if self.training:
+        if self.training and not in_recomputation():
             self.calls += 1
         return self.answer(x)
 
@@ -144,11 +145,15 @@ class DiffersInThreads(Base):
         return super().answer(x) * (1.0 if threading.current_thread() is threading.main_thread() else 2.0)
 
 
-class DependsOnCalls(Base):
-    """A recomputation is another call."""
-
+class DiffersInRecomputation(Base):
     def answer(self, x: Tensor) -> Tensor:
-        return super().answer(x) * self.calls.clone()
+        return super().answer(x) * (2.0 if in_recomputation() else 1.0)
+
+
+class CountsRecomputations(Base):
+    def answer(self, x: Tensor) -> Tensor:
+        self.calls += in_recomputation()
+        return super().answer(x)
 
 
 class BakesItsMode(Base):
@@ -291,7 +296,8 @@ BROKEN: list[tuple[str, type[Base], str]] = [
     ("inference_mode", DiffersInInference, "output in inference mode"),
     ("inference_mode", KeepsInferenceTensors, "[Ii]nference"),
     ("threads", DiffersInThreads, "in a thread"),
-    ("checkpoint", DependsOnCalls, "checkpointed"),
+    ("checkpoint", DiffersInRecomputation, "gradient of weight, checkpointed"),
+    ("checkpoint", CountsRecomputations, "buffer calls, checkpointed"),
     ("fx", BakesItsMode, "traced with training="),
     ("empty", LosesEmpty, "output of shape"),
     ("empty", AveragesNothing, "calls is not finite"),

@@ -12,6 +12,7 @@ from normwise.functional.instance_norm import instance_norm
 from normwise.functional.layer_norm import layer_norm, layer_norm_over_channels
 from normwise.functional.moments import Moments, moments
 from normwise.functional.rms_norm import rms_norm, rms_norm_over_channels
+from normwise.functional.shared_batch_norm import local_sums, shared_batch_norm
 from normwise.functional.weight_norm import weight_norm
 
 __all__ = [
@@ -26,8 +27,10 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "layer_norm_over_channels",
+    "local_sums",
     "moments",
     "rms_norm",
     "rms_norm_over_channels",
+    "shared_batch_norm",
     "weight_norm",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
+from normwise.functional._weighted import weighted_groups
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
 from normwise.kernels import cpu, registry
@@ -18,6 +19,7 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
     *,
+    sample_weight: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
     dropout: float = 0.0,
@@ -34,6 +36,8 @@ def group_norm(
         weight: (C,) or None for 1.
         bias: (C,) or None for 0.
         eps: added to the variance, under the root.
+        sample_weight: (N, *) or (N,), the part that an element has in the statistics, or a mask of booleans: 0 or False
+            leaves padding out, whatever it is. It is normalized by the others' statistics.
         residual: of the input's shape, added before the activation.
         activation: one of `ACTIVATION_NAMES`.
         dropout: probability of a zero; the rest is scaled up.
@@ -45,7 +49,7 @@ def group_norm(
 
     Raises:
         RuntimeError: no axis of channels, or C is not divisible (torch's own messages).
-        ArgumentError: (a ValueError) a batch of one sample has one value a group.
+        ArgumentError: (a ValueError) a batch of one sample has one value a group, or weights of another shape.
 
     Source: Wu & He 2018, equations 1 to 7.
 
@@ -69,6 +73,9 @@ def group_norm(
             )
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
+    if sample_weight is not None and num_groups > 0 and input.shape[1] % num_groups == 0:
+        weighted = weighted_groups("GroupNorm", input, num_groups, sample_weight, weight, bias, eps)
+        return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
     backend = registry.requested(backend)
     # Torch refuses other shapes, in its words.
     if backend != "aten" and num_groups > 0 and input.shape[1] % num_groups == 0:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
+from normwise.functional._weighted import track_weighted_instances, weighted_groups
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
 from normwise.kernels import aten, cpu, registry
@@ -21,6 +22,8 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     *,
+    num_batches_skipped: Tensor | None = None,
+    sample_weight: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
     dropout: float = 0.0,
@@ -42,6 +45,10 @@ def instance_norm(
         use_input_stats: normalize by the input's statistics; otherwise by the running ones.
         momentum: weight of the new batch.
         eps: added to the variance, under the root.
+        num_batches_skipped: a counter without dimensions, raised where the input's statistics are not finite: then the
+            running ones stay.
+        sample_weight: (N, *) or (N,), the part that an element has in the statistics, or a mask of booleans: 0 or False
+            leaves padding out, whatever it is. It is normalized by the others' statistics.
         residual: of the input's shape, added before the activation.
         activation: one of `ACTIVATION_NAMES`.
         dropout: probability of a zero; the rest is scaled up.
@@ -53,7 +60,8 @@ def instance_norm(
         for float64 input.
 
     Raises:
-        ArgumentError: (a ValueError) a single position, or running statistics that are asked for and missing.
+        ArgumentError: (a ValueError) a single position, or running statistics that are asked for and missing,
+            or weights of another shape.
 
     Source: Ulyanov, Vedaldi & Lempitsky 2016, equation 5.
 
@@ -78,6 +86,13 @@ def instance_norm(
         )
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
+    if sample_weight is not None and use_input_stats:
+        weighted = weighted_groups("InstanceNorm", input, input.shape[1], sample_weight, weight, bias, eps)
+        if running_mean is not None and running_var is not None:
+            track_weighted_instances(
+                input, sample_weight, running_mean, running_var, momentum, num_batches_skipped
+            )
+        return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
     backend = registry.requested(backend)
     if backend != "aten" and input.dim() > 2:
         output = cpu.attempt_normalize(
@@ -99,11 +114,11 @@ def instance_norm(
         )
         if output is not None:
             if use_input_stats and running_mean is not None and running_var is not None:
-                aten.track_instances(input.detach(), running_mean, running_var, momentum)
+                aten.track_instances(input.detach(), running_mean, running_var, momentum, num_batches_skipped)
             return output
     else:
         registry.note_aten("instance_norm", input.shape)
     output = aten.instance_norm(
-        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps, num_batches_skipped
     )
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

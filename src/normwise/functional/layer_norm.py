@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from normwise.functional._channels import check_channels
+from normwise.functional._weighted import weighted_trailing
 from normwise.functional.finish import check_after, finish
 from normwise.kernels import aten, cpu, registry
 
@@ -19,6 +20,7 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
     *,
+    sample_weight: Tensor | None = None,
     residual: Tensor | None = None,
     activation: str = "none",
     dropout: float = 0.0,
@@ -35,6 +37,9 @@ def layer_norm(
         weight: `normalized_shape`, or None for 1.
         bias: `normalized_shape`, or None for 0.
         eps: added to the variance, under the root.
+        sample_weight: of the input's shape, or such that it broadcasts to it, (N, L, 1) for (N, L, C) with L and C
+            normalized: the part that an element has in the statistics, or a mask of booleans. 0 or False leaves
+            padding out, whatever it is. It is normalized by the others' statistics.
         residual: of the input's shape, added before the activation.
         activation: one of `ACTIVATION_NAMES`.
         dropout: probability of a zero; the rest is scaled up.
@@ -46,6 +51,7 @@ def layer_norm(
 
     Raises:
         RuntimeError: the input does not end in `normalized_shape` (torch's own message).
+        ArgumentError: (a ValueError) weights that do not broadcast to the input.
 
     Source: Ba, Kiros & Hinton 2016, equations 3 and 4.
 
@@ -56,6 +62,9 @@ def layer_norm(
     normalized = tuple(normalized_shape)
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
+    if sample_weight is not None and normalized and tuple(input.shape[-len(normalized) :]) == normalized:
+        weighted = weighted_trailing("LayerNorm", input, len(normalized), sample_weight, weight, bias, eps)
+        return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
     backend = registry.requested(backend)
     # Torch refuses other shapes, in its words.
     if backend != "aten" and normalized and tuple(input.shape[-len(normalized) :]) == normalized:

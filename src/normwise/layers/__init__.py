@@ -5,8 +5,11 @@ residual, activation and dropout in one call under the same state_dict keys; the
 torch's norms.
 """
 
-from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from normwise.layers.accumulate_statistics import accumulate_statistics
+from normwise.layers.bake_weights import bake_weights_
+from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, keras_batch_norm
 from normwise.layers.batch_norm_act import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
+from normwise.layers.centred_weight import centred_weight
 from normwise.layers.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from normwise.layers.explain_backend import explain_backend
 from normwise.layers.group_norm import GroupNorm
@@ -16,9 +19,14 @@ from normwise.layers.instance_norm import InstanceNorm1d, InstanceNorm2d, Instan
 from normwise.layers.instance_norm_act import InstanceNormAct1d, InstanceNormAct2d, InstanceNormAct3d
 from normwise.layers.layer_norm import LayerNorm, LayerNorm1d, LayerNorm2d, LayerNorm3d
 from normwise.layers.layer_norm_act import LayerNormAct, LayerNormAct1d, LayerNormAct2d, LayerNormAct3d
+from normwise.layers.lockstep import lockstep
+from normwise.layers.orthogonal import orthogonal
 from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
 from normwise.layers.rms_norm_act import RMSNormAct, RMSNormAct1d, RMSNormAct2d, RMSNormAct3d
+from normwise.layers.spectral_norm import spectral_norm
+from normwise.layers.sync_batch_norm import SyncBatchNorm
 from normwise.layers.weight_norm import WeightNorm, remove_weight_norm, weight_norm
+from normwise.layers.weight_standardization import weight_standardization
 
 __all__ = [
     "AlphaDropout",
@@ -56,9 +64,18 @@ __all__ = [
     "RMSNormAct1d",
     "RMSNormAct2d",
     "RMSNormAct3d",
+    "SyncBatchNorm",
     "WeightNorm",
+    "accumulate_statistics",
+    "bake_weights_",
+    "centred_weight",
     "explain_backend",
     "initialize_weight_norm_",
+    "keras_batch_norm",
+    "lockstep",
+    "orthogonal",
     "remove_weight_norm",
+    "spectral_norm",
     "weight_norm",
+    "weight_standardization",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from normwise import functional
+from normwise.errors import ArgumentError, explain
 from normwise.layers._state import Normalizer
 from normwise.layers._trace import as_leaf, is_traced
 
@@ -17,6 +20,8 @@ class Fused(Normalizer):
         dropout: the probability of an element to be zeroed in training.
     """
 
+    takes_weights: ClassVar[bool] = False
+
     activation: str
     dropout: float
 
@@ -26,16 +31,37 @@ class Fused(Normalizer):
         self.activation = activation
         self.dropout = dropout
 
-    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return ``dropout(activation(normalize(input) + residual))``."""
+    def forward(
+        self, input: Tensor, residual: Tensor | None = None, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return ``dropout(activation(normalize(input) + residual))``.
+
+        Args:
+            input: as the normalization takes it.
+            residual: of the input's shape, added before the activation.
+            sample_weight: a mask, or weights in the statistics; of batch, group, instance and layer normalization.
+        """
         if is_traced(input):
-            output: Tensor = as_leaf(self, input, residual)
+            output: Tensor = as_leaf(self, input, residual=residual, sample_weight=sample_weight)
             return output
+        weights: dict[str, Tensor] = {}
+        if sample_weight is not None:
+            if not self.takes_weights:
+                raise ArgumentError(
+                    explain(
+                        type(self).__name__,
+                        "`sample_weight` is for layers whose statistics go over positions",
+                        "one that normalizes each position by itself",
+                        "leave it away: padding has no part in the other positions",
+                    )
+                )
+            weights["sample_weight"] = sample_weight
         return self.normalize(
             input,
             residual=residual,
             activation=self.activation,
             dropout=self.dropout if self.training else 0.0,
+            **weights,
         )
 
     def extra_repr(self) -> str:

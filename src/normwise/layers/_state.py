@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import Tracking
 
 Device = torch.device | str | int | None
 DType = torch.dtype | None
@@ -83,8 +84,8 @@ class Ranked(Normalizer):
             )
 
 
-class Tracked(Affine):
-    """Affine state and running statistics, under torch's names.
+class Tracked(Tracking, Affine):
+    """Affine state and running statistics, under torch's names; what can be done with these is in `Tracking`.
 
     Attributes:
         running_mean: (C,), or None where nothing is tracked.
@@ -110,6 +111,8 @@ class Tracked(Affine):
         track_running_stats: bool,
         device: Device,
         dtype: DType,
+        single_sample: str = "raise",
+        biased_running_var: bool = False,
     ) -> None:
         super().__init__((num_features,), affine=affine, bias=bias, device=device, dtype=dtype)
         self.num_features = num_features
@@ -123,10 +126,13 @@ class Tracked(Affine):
             tracked = (mean, torch.ones_like(mean), torch.zeros((), device=device, dtype=torch.long))
         for name, values in zip(("running_mean", "running_var", "num_batches_tracked"), tracked, strict=True):
             self.register_buffer(name, values)
+        self.set_tracking(single_sample, biased_running_var)
 
     def reset_running_stats(self) -> None:
-        """Set the running mean to zero, the variance to one and the counter to zero."""
-        for buffer, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
+        """Set the running mean to zero, the variance to one and the counters to zero."""
+        counters = ("num_batches_tracked", "num_batches_skipped")
+        for name, value in (("running_mean", 0), ("running_var", 1), *((name, 0) for name in counters)):
+            buffer = self._buffers[name]
             if buffer is not None:
                 buffer.fill_(value)
 
@@ -139,7 +145,7 @@ class Tracked(Affine):
         """The arguments, as torch writes them."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}{self.tracking_repr()}"
         )
 
     def _load_from_state_dict(

@@ -15,7 +15,7 @@ def is_traced(input: object) -> bool:
     return isinstance(input, Proxy)
 
 
-def as_leaf(module: nn.Module, *inputs: Any) -> Any:
+def as_leaf(module: nn.Module, *inputs: Any, **named: Any) -> Any:
     """The node that calls the module: what it does depends on its mode and its buffers, which a trace cannot hold.
 
     Raises:
@@ -28,6 +28,7 @@ def as_leaf(module: nn.Module, *inputs: Any) -> Any:
     ['placeholder', 'call_module', 'output']
     """
     given = tuple(value for value in inputs if value is not None)
+    options = {name: value for name, value in named.items() if value is not None}
     tracer: Any = given[0].tracer
     path = tracer.path_of_module(module)
     if not path:
@@ -39,4 +40,4 @@ def as_leaf(module: nn.Module, *inputs: Any) -> Any:
                 "trace nn.Sequential(layer)",
             )
         )
-    return tracer.create_proxy("call_module", path, given, {})
+    return tracer.create_proxy("call_module", path, given, options)

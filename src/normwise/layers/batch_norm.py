@@ -2,64 +2,104 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.rnn import PackedSequence
 
 from normwise import functional
+from normwise.errors import ArgumentError, explain
+from normwise.layers._recompute import in_recomputation
+from normwise.layers._sharing import shared_by
+from normwise.layers._state import Device, DType
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import Tracking, held
 
 
-def batch_norm_of(layer: Any, input: Tensor, **after: Any) -> Tensor:
-    """Normalize by the state of a layer that has the attributes of torch's, fused or not.
+def batch_norm_of(layer: Any, input: Tensor, sample_weight: Tensor | None = None, **after: Any) -> Tensor:
+    """Normalize by the state of a layer that has the attributes of `Tracking`, fused or not.
 
     Batch statistics are used in training, and in evaluation where there are no running ones; the running ones
     move in training if they are tracked, by `momentum`, or so that all batches count alike where that is
     None.
     """
-    # A module finds its tensors by `__getattr__`, last of all: five times, that is a tenth of a small call.
-    learned, buffers = layer._parameters, layer._buffers
-    training = layer.training
-    mean = _held(layer, buffers, "running_mean")
-    var = _held(layer, buffers, "running_var")
-    batches = None
+    mean, var = held(layer, "running_mean"), held(layer, "running_var")
+    batches = skipped = None
+    training = layer.training and not layer.statistics_frozen
+    if training and layer.single_sample != "raise" and _is_single(input) and mean is not None:
+        training = False
     if not training:
         training = mean is None and var is None
-    elif not layer.track_running_stats:
-        mean = var = None
     else:
-        batches = _held(layer, buffers, "num_batches_tracked")
+        how = shared_by(layer)
+        if how is not None:
+            return how(layer, input, sample_weight=sample_weight, **after)
+        if not layer.track_running_stats or in_recomputation():
+            mean = var = None
+        else:
+            batches, skipped = held(layer, "num_batches_tracked"), layer._buffers.get("num_batches_skipped")
     return functional.batch_norm(
         input,
         mean,
         var,
-        _held(layer, learned, "weight"),
-        _held(layer, learned, "bias"),
+        held(layer, "weight"),
+        held(layer, "bias"),
         training,
         layer.momentum,
         layer.eps,
         num_batches_tracked=batches,
+        num_batches_skipped=skipped,
+        biased_running_var=layer.biased_running_var,
+        sample_weight=sample_weight,
         **after,
     )
 
 
-def _held(layer: Any, tensors: dict[str, Any], name: str) -> Tensor | None:
-    """A module's tensor from where it is held; a parametrization, or who set a plain tensor, has moved it elsewhere."""
-    found: Tensor | None = tensors[name] if name in tensors else getattr(layer, name)
-    return found
+def _is_single(input: Tensor) -> bool:
+    """Whether there is one value per channel."""
+    return input.dim() > 1 and input.numel() == input.shape[1]
 
 
-class _BatchNormForward(_BatchNorm):
+class _BatchNormForward(Tracking, _BatchNorm):
     """The forward pass of the three classes; state and check of dimensions are those of torch's class."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalize the input."""
+    shares = True
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Device = None,
+        dtype: DType = None,
+        *,
+        bias: bool = True,
+        single_sample: str = "raise",
+        biased_running_var: bool = False,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.set_tracking(single_sample, biased_running_var)
+
+    def forward(self, input: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Normalize the input.
+
+        Args:
+            input: (N, C, *).
+            sample_weight: (N, *) or (N,), the part of an element in the statistics, or a mask of booleans: where it is
+                zero or False, an element has no part, whatever it is. It is normalized as all others are.
+        """
         if is_traced(input):
-            output: Tensor = as_leaf(self, input)
+            output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
             return output
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
-        return batch_norm_of(self, input)
+        return batch_norm_of(self, input, sample_weight)
+
+    def extra_repr(self) -> str:
+        """The arguments, as torch writes them, and what is unlike torch."""
+        return super().extra_repr() + self.tracking_repr()  # type: ignore[no-untyped-call,no-any-return]
 
 
 class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
@@ -67,7 +107,26 @@ class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
 
     ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` per channel, with the biased variance; the running
     variance is unbiased. Arguments, defaults, state_dict keys and error types are torch's. Unlike torch's,
-    ``momentum=None`` works under `torch.compile`.
+
+    - a batch with a mean or variance that is not finite leaves the running statistics alone, all of them, and is
+      counted in `num_batches_skipped`;
+    - the recomputation of a checkpoint does not move them a second time;
+    - they stay float32 in a model that becomes narrow (``.half()``), and can be frozen (`freeze_statistics`);
+    - ``forward`` takes a mask or weights (`sample_weight`), and here also a `PackedSequence` of (L, C);
+    - ``momentum=None`` works under `torch.compile`.
+
+    Args:
+        num_features: C.
+        eps: added to the variance, under the root.
+        momentum: weight of the new batch in the running statistics; None counts all batches alike.
+        affine: learn a weight.
+        track_running_stats: keep running statistics and use them in evaluation.
+        device: of parameters and buffers.
+        dtype: of parameters and buffers; buffers are float32 where it has 16 bits.
+        bias: learn a bias beside the weight.
+        single_sample: "raise" refuses one value per channel in training; "running" normalizes it by the running
+            statistics, which stay as they are.
+        biased_running_var: the running variance takes the biased variance; see `keras_batch_norm`.
 
     Raises:
         ValueError: another number of axes, or one value per channel in training.
@@ -78,6 +137,13 @@ class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
     >>> BatchNorm1d(1)(torch.tensor([[1.0], [3.0]])).detach().round(decimals=3).flatten()
     tensor([-1.,  1.])
     """
+
+    def forward(self, input: Any, sample_weight: Tensor | None = None) -> Any:
+        """Normalize the input; of a `PackedSequence` its values, which are no padding."""
+        if isinstance(input, PackedSequence):
+            values = super().forward(input.data, sample_weight)
+            return input._replace(data=values)
+        return super().forward(input, sample_weight)
 
 
 class BatchNorm2d(_BatchNormForward, nn.BatchNorm2d):
@@ -96,3 +162,64 @@ class BatchNorm3d(_BatchNormForward, nn.BatchNorm3d):
     >>> BatchNorm3d(3)(torch.randn(2, 3, 2, 4, 4)).shape
     torch.Size([2, 3, 2, 4, 4])
     """
+
+
+_BY_RANK: dict[int, type[_BatchNormForward]] = {1: BatchNorm1d, 2: BatchNorm2d, 3: BatchNorm3d}
+
+
+def keras_batch_norm(
+    num_features: int,
+    rank: int = 2,
+    *,
+    momentum: float = 0.99,
+    epsilon: float = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    device: Device = None,
+    dtype: DType = None,
+) -> BatchNorm1d | BatchNorm2d | BatchNorm3d:
+    """A layer with the meaning of Keras's `BatchNormalization`: arguments and defaults are Keras's.
+
+    Keras's momentum is the weight of the *old* statistics (torch's is one less it), its epsilon is 1e-3, and its moving
+    variance takes the biased variance of a batch, which is smaller by ``(m − 1)/m`` for m values per channel. Channels
+    stay on axis 1.
+
+    Args:
+        num_features: C.
+        rank: 1, 2 or 3 axes of positions.
+        momentum: weight of the old statistics.
+        epsilon: added to the variance, under the root.
+        center: learn a bias (Keras's beta).
+        scale: learn a weight (Keras's gamma).
+        device: of parameters and buffers.
+        dtype: of parameters and buffers.
+
+    Raises:
+        ArgumentError: (a ValueError) the rank is not 1, 2 or 3, or momentum is not between 0 and 1.
+
+    >>> layer = keras_batch_norm(8)
+    >>> round(layer.momentum, 2), layer.eps, layer.biased_running_var
+    (0.01, 0.001, True)
+    """
+    if rank not in _BY_RANK:
+        raise ArgumentError(explain("keras_batch_norm", "`rank` must be 1, 2 or 3", repr(rank)))
+    if not 0.0 <= momentum <= 1.0:
+        raise ArgumentError(
+            explain(
+                "keras_batch_norm", "`momentum` must lie between 0 and 1", repr(momentum), "Keras has 0.99"
+            )
+        )
+    layer = _BY_RANK[rank](
+        num_features,
+        epsilon,
+        1.0 - momentum,
+        affine=center or scale,
+        bias=center,
+        device=device,
+        dtype=dtype,
+        biased_running_var=True,
+    )
+    if center and not scale:
+        # torch has no bias without a weight: one of ones that does not learn is the same.
+        layer.weight.requires_grad_(False)
+    return cast(BatchNorm1d | BatchNorm2d | BatchNorm3d, layer)

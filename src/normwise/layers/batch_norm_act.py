@@ -14,6 +14,9 @@ from normwise.layers.batch_norm import batch_norm_of
 class _BatchNormAct(Ranked, Fused, Tracked):
     """All but the ranks of the three classes."""
 
+    shares = True
+    takes_weights = True
+
     def __init__(
         self,
         num_features: int,
@@ -27,6 +30,8 @@ class _BatchNormAct(Ranked, Fused, Tracked):
         bias: bool = True,
         activation: str = "none",
         dropout: float = 0.0,
+        single_sample: str = "raise",
+        biased_running_var: bool = False,
     ) -> None:
         super().__init__(
             num_features,
@@ -37,6 +42,8 @@ class _BatchNormAct(Ranked, Fused, Tracked):
             track_running_stats=track_running_stats,
             device=device,
             dtype=dtype,
+            single_sample=single_sample,
+            biased_running_var=biased_running_var,
         )
         self.set_finish(activation, dropout)
 
@@ -64,6 +71,8 @@ class BatchNormAct1d(_BatchNormAct):
         bias: learn a bias beside the weight.
         activation: "none", "relu", "leaky_relu" (slope 0.01), "gelu" (exact), "silu", "tanh" or "sigmoid".
         dropout: probability of an element to be zeroed in training.
+        single_sample: as in `BatchNorm1d`.
+        biased_running_var: as in `BatchNorm1d`.
 
     Raises:
         ValueError: another number of axes, one value per channel in training, a rate that is no probability,

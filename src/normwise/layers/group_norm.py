@@ -49,9 +49,17 @@ class GroupNorm(nn.GroupNorm):
         Geometry.group((1, num_channels), num_groups)  # refuses, with the divisors as a hint
         super().__init__(num_groups, num_channels, eps, affine, device, dtype, bias=bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalize the input."""
+    def forward(self, input: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Normalize the input.
+
+        Args:
+            input: (N, C, *).
+            sample_weight: (N, *) or (N,), the part of a position in the statistics, or a mask of booleans: False leaves
+                padding out, whatever it is.
+        """
         if is_traced(input):
-            output: Tensor = as_leaf(self, input)
+            output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
             return output
-        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+        return functional.group_norm(
+            input, self.num_groups, self.weight, self.bias, self.eps, sample_weight=sample_weight
+        )

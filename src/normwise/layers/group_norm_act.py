@@ -42,6 +42,8 @@ class GroupNormAct(Fused, Affine):
     tensor([[0., 1., 0., 1.]])
     """
 
+    takes_weights = True
+
     def __init__(
         self,
         num_groups: int,

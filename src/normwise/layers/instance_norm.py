@@ -8,36 +8,75 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from normwise import functional
+from normwise.errors import ArgumentError, explain
+from normwise.layers._state import Device, DType
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import Tracking
 
 
 def instance_norm_of(layer: Any, input: Tensor, **after: Any) -> Tensor:
-    """Normalize by the state of a layer that has the attributes of torch's, fused or not.
+    """Normalize by the state of a layer that has the attributes of torch's and of `Tracking`, fused or not.
 
     The input's own statistics are used in training and where none are tracked.
     """
+    own = not layer.track_running_stats or (layer.training and not layer.statistics_frozen)
+    tracks = not own or layer.moves()
     return functional.instance_norm(
         input,
-        layer.running_mean,
-        layer.running_var,
+        layer.running_mean if tracks else None,
+        layer.running_var if tracks else None,
         layer.weight,
         layer.bias,
-        layer.training or not layer.track_running_stats,
+        own,
         0.0 if layer.momentum is None else layer.momentum,
         layer.eps,
+        num_batches_skipped=layer.num_batches_skipped,
         **after,
     )
 
 
-class _InstanceNormForward(_InstanceNorm):
+class _InstanceNormForward(Tracking, _InstanceNorm):
     """The operation of the three classes; checks and the form without samples are torch's."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalize the input."""
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Device = None,
+        dtype: DType = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+        self.set_tracking()
+
+    def forward(self, input: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Normalize the input.
+
+        Args:
+            input: (N, C, *), or (C, *) without weights.
+            sample_weight: (N, *) or (N,), the part of a position in the statistics, or a mask of booleans: False leaves
+                padding out, whatever it is.
+        """
         if is_traced(input):
-            output: Tensor = as_leaf(self, input)
+            output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
             return output
-        return super().forward(input)
+        if sample_weight is None:
+            return super().forward(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
+        if input.dim() == self._get_no_batch_dim():  # type: ignore[no-untyped-call]
+            raise ArgumentError(
+                explain(
+                    type(self).__name__,
+                    "`sample_weight` goes with an input that has samples, (N, C, *)",
+                    f"input size {tuple(input.shape)}",
+                    "add an axis with unsqueeze(0)",
+                )
+            )
+        return instance_norm_of(self, input, sample_weight=sample_weight)
 
     def _apply_instance_norm(self, input: Tensor) -> Tensor:
         return instance_norm_of(self, input)

@@ -15,6 +15,8 @@ from normwise.layers.instance_norm import instance_norm_of
 class _InstanceNormAct(Ranked, Fused, Tracked):
     """All but the ranks of the three classes."""
 
+    takes_weights = True
+
     def __init__(
         self,
         num_features: int,

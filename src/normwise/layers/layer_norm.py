@@ -27,12 +27,20 @@ class LayerNorm(nn.LayerNorm):
     tensor([[-1.,  1.]])
     """
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalize the input."""
+    def forward(self, input: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        """Normalize the input.
+
+        Args:
+            input: (*, *normalized_shape).
+            sample_weight: broadcasts to the input: the part of an element in the statistics, or a mask of booleans;
+                False leaves padding out, whatever it is.
+        """
         if is_traced(input):
-            output: Tensor = as_leaf(self, input)
+            output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
             return output
-        return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+        return functional.layer_norm(
+            input, self.normalized_shape, self.weight, self.bias, self.eps, sample_weight=sample_weight
+        )
 
 
 class LayerNormOverChannels(Ranked, Affine):

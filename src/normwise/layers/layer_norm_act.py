@@ -41,6 +41,8 @@ class LayerNormAct(Fused, Affine):
     tensor([[0., 1.]])
     """
 
+    takes_weights = True
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],

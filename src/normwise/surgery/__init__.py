@@ -2,5 +2,6 @@
 
 from normwise.surgery.accelerate import accelerate
 from normwise.surgery.decelerate import decelerate
+from normwise.surgery.synchronize import desynchronize, synchronize
 
-__all__ = ["accelerate", "decelerate"]
+__all__ = ["accelerate", "decelerate", "desynchronize", "synchronize"]

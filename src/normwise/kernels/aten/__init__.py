@@ -12,6 +12,7 @@ from normwise.kernels.aten.moments import moments
 from normwise.kernels.aten.rms_norm import rms_norm_over_channels
 from normwise.kernels.aten.tracking import track
 from normwise.kernels.aten.weight_norm import weight_norm
+from normwise.kernels.aten.weighted import weighted_norm
 
 __all__ = [
     "ACTIVATIONS",
@@ -25,4 +26,5 @@ __all__ = [
     "track",
     "track_instances",
     "weight_norm",
+    "weighted_norm",
 ]

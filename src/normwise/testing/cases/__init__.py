@@ -5,9 +5,9 @@ True
 """
 
 from normwise.testing._case import LayerCase
-from normwise.testing.cases import torch_named
+from normwise.testing.cases import torch_named, weights
 
-_FAMILIES = (torch_named,)
+_FAMILIES = (torch_named, weights)
 
 
 def all_cases() -> dict[str, LayerCase]:

@@ -42,6 +42,7 @@ def cases() -> dict[str, LayerCase]:
 
     plane, flat = SHAPES[2], (4, 6)
     add("BatchNorm1d, flat", lambda: nw.BatchNorm1d(6), flat, lambda: nn.BatchNorm1d(6))
+    add("SyncBatchNorm", lambda: nw.SyncBatchNorm(6), plane, None)
     for options in (
         {"momentum": None},
         {"affine": False},
@@ -56,11 +57,12 @@ def cases() -> dict[str, LayerCase]:
             plane,
             partial(nn.BatchNorm2d, 6, **options),
         )
-    for options in (
+    tracked: tuple[dict[str, Any], ...] = (
         {"affine": True},
         {"affine": True, "bias": False},
         {"affine": True, "track_running_stats": True},
-    ):
+    )
+    for options in tracked:
         name = list(options)[-1]
         add(
             f"InstanceNorm2d, {name}",
