@@ -24,10 +24,15 @@ def move(images: Tensor, wanted: Mapping[str, float], draws: Mapping[str, Tensor
         # Mirroring alone moves pixels onto pixels: no interpolation, a fifth of the time.
         mirrored = draws["flip"][0] < wanted["flip"]
         return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    return warp(images, matrices(images, wanted, draws))
+
+
+def warp(images: Tensor, maps: Tensor) -> Tensor:
+    """Return the images under affine maps (N, 2, 3) of pixels: bilinear, the border's pixels repeated outside."""
     transform = require("kornia.geometry.transform", extra="compare", who="augment")
     moved: Tensor = transform.warp_affine(
         images,
-        matrices(images, wanted, draws),
+        maps,
         (images.shape[-2], images.shape[-1]),
         mode="bilinear",
         padding_mode="border",
@@ -58,9 +63,15 @@ def matrices(images: Tensor, wanted: Mapping[str, float], draws: Mapping[str, Te
         offset_y = _signed(draws["crop"][2]) * (1 - window) * (height / 2)
     cos, sin = angle.cos() * magnify / window, angle.sin() * magnify / window
     linear = torch.stack([cos * mirror, sin, -sin * mirror, cos], dim=-1).view(-1, 2, 2)
-    centre = images.new_tensor([(width - 1) / 2, (height - 1) / 2])
     relative = torch.stack([shift_x - offset_x, shift_y - offset_y], dim=-1) / window[:, None]
-    return torch.cat([linear, (relative + centre - linear @ centre)[:, :, None]], dim=-1)
+    return about_centre(images, linear, relative)
+
+
+def about_centre(images: Tensor, linear: Tensor, moved: Tensor) -> Tensor:
+    """Return (N, 2, 3) maps that apply `linear` (N, 2, 2) about the images' centre and then move by (N, 2) pixels."""
+    height, width = images.shape[-2:]
+    centre = images.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    return torch.cat([linear, (moved + centre - linear @ centre)[:, :, None]], dim=-1)
 
 
 def _signed(uniform: Tensor) -> Tensor:
