@@ -5,6 +5,7 @@ operators run everywhere else. Gradients of any order, forward and reverse, are 
 """
 
 from normwise.functional.batch_norm import batch_norm
+from normwise.functional.batch_norm_pure import Statistics, batch_norm_pure
 from normwise.functional.dropout import check_rate, dropout
 from normwise.functional.finish import ACTIVATION_NAMES, check_finish, finish
 from normwise.functional.group_norm import group_norm
@@ -18,7 +19,9 @@ from normwise.functional.weight_norm import weight_norm
 __all__ = [
     "ACTIVATION_NAMES",
     "Moments",
+    "Statistics",
     "batch_norm",
+    "batch_norm_pure",
     "check_finish",
     "check_rate",
     "dropout",

@@ -41,3 +41,18 @@ def check_weights(who: str, input: Tensor, sample_weight: Tensor) -> Tensor:
     if sample_weight.dim() < len(places):
         sample_weight = sample_weight.reshape(-1, *(1,) * (len(places) - 1))
     return sample_weight.detach().to(torch.float32).expand(places).reshape(places[0], -1).contiguous()
+
+
+def without_holes(input: Tensor, part: Tensor) -> Tensor:
+    """The input with zeros where an element of weight 0 is not finite: NaN in padding times 0 would be NaN.
+
+    Args:
+        input: any shape.
+        part: weights that broadcast to it.
+    """
+    return input.masked_fill((part == 0) & input.isfinite().logical_not(), 0.0)
+
+
+def beside_channels(part: Tensor, input: Tensor) -> Tensor:
+    """Weights (N, S) of (N, C, *) with an axis for the channels and the axes of the positions."""
+    return part.view(input.shape[0], 1, *input.shape[2:])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
-from normwise.functional._channels import check_weights
+from normwise.functional._channels import beside_channels, check_weights, without_holes
 from normwise.kernels import aten, registry
 
 
@@ -22,6 +22,7 @@ def weighted_groups(
     """Each group of channels of (N, C, *) by its statistics over the weighted positions; affine per channel."""
     registry.note_aten("group_norm", input.shape)
     part = check_weights(who, input, sample_weight)
+    input = without_holes(input, beside_channels(part, input))
     samples, channels = input.shape[:2]
     grouped = input.reshape(samples, groups, channels // groups, -1)
     hat = aten.weighted_norm(grouped, part[:, None, None], (2, 3), eps).reshape(input.shape)
@@ -52,6 +53,7 @@ def weighted_trailing(
                 "positions do not mix and need no mask",
             )
         ) from None
+    input = without_holes(input, part)
     axes = tuple(range(input.dim() - trailing, input.dim()))
     hat = aten.weighted_norm(input, part, axes, eps)
     return _affine(hat, weight, bias, tuple(input.shape[-trailing:])).to(input.dtype)

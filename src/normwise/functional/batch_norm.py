@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
-from normwise.functional._channels import check_weights
+from normwise.functional._channels import beside_channels, check_weights, without_holes
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
 from normwise.kernels import aten, cpu, registry
@@ -89,6 +89,8 @@ def batch_norm(
         raise ArgumentError(explain("BatchNorm", "batch_norm eps must be non-negative", f"{eps}", "use 1e-5"))
     if sample_weight is not None or stacked:
         sample_weight = _checked(input, sample_weight, stacked, training)
+        if sample_weight is not None:
+            input = without_holes(input, beside_channels(sample_weight, input))
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
     backend = registry.requested(backend)

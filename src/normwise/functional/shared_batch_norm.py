@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normwise.functional._channels import check_channels, check_weights
+from normwise.functional._channels import beside_channels, check_channels, check_weights, without_holes
 from normwise.functional.finish import check_after, finish
 from normwise.functional.moments import moments
 from normwise.kernels.aten import Running
@@ -69,6 +69,7 @@ def shared_batch_norm(
     check_after(input, residual, activation)
     if sample_weight is not None:
         sample_weight = check_weights("SyncBatchNorm", input, sample_weight)
+        input = without_holes(input, beside_channels(sample_weight, input))
     total = reduce(local_sums(input, sample_weight))
     channels = input.shape[1]
     count, first, second = total[:1], total[1 : 1 + channels], total[1 + channels :]
@@ -146,6 +147,5 @@ class _LocalSums(torch.autograd.Function):
         dx = constant.to(wide).view(shape) + around * (2 * second).to(wide).view(shape)
         if part is not None:
             part = part.to(wide).unsqueeze(1)
-            # NaN in padding times a weight of zero would be NaN.
-            dx = (dx * part).masked_fill(part == 0, 0.0)
+            dx = dx * part
         return dx.to(x.dtype), None
