@@ -10,8 +10,17 @@ from normwise.layers.bake_weights import bake_weights_
 from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, keras_batch_norm
 from normwise.layers.batch_norm_act import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
 from normwise.layers.centred_weight import centred_weight
-from normwise.layers.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
+from normwise.layers.drop_block import DropBlock1d, DropBlock2d, DropBlock3d
+from normwise.layers.dropout import (
+    AlphaDropout,
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
+    FeatureAlphaDropout,
+)
 from normwise.layers.explain_backend import explain_backend
+from normwise.layers.gaussian_dropout import GaussianDropout, GaussianNoise
 from normwise.layers.group_norm import GroupNorm
 from normwise.layers.group_norm_act import GroupNormAct
 from normwise.layers.initialize_weight_norm import initialize_weight_norm_
@@ -19,14 +28,20 @@ from normwise.layers.instance_norm import InstanceNorm1d, InstanceNorm2d, Instan
 from normwise.layers.instance_norm_act import InstanceNormAct1d, InstanceNormAct2d, InstanceNormAct3d
 from normwise.layers.layer_norm import LayerNorm, LayerNorm1d, LayerNorm2d, LayerNorm3d
 from normwise.layers.layer_norm_act import LayerNormAct, LayerNormAct1d, LayerNormAct2d, LayerNormAct3d
+from normwise.layers.locked_dropout import LockedDropout
 from normwise.layers.lockstep import lockstep
+from normwise.layers.monte_carlo import monte_carlo
 from normwise.layers.orthogonal import orthogonal
+from normwise.layers.predict_with_uncertainty import Prediction, predict_with_uncertainty
 from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
 from normwise.layers.rms_norm_act import RMSNormAct, RMSNormAct1d, RMSNormAct2d, RMSNormAct3d
 from normwise.layers.spectral_norm import spectral_norm
+from normwise.layers.stochastic_depth import StochasticDepth, stochastic_depth_rates
 from normwise.layers.sync_batch_norm import SyncBatchNorm
+from normwise.layers.weight_dropout import weight_dropout
 from normwise.layers.weight_norm import WeightNorm, remove_weight_norm, weight_norm
 from normwise.layers.weight_standardization import weight_standardization
+from normwise.layers.word_dropout import EmbeddingDropout, WordDropout
 
 __all__ = [
     "AlphaDropout",
@@ -36,10 +51,17 @@ __all__ = [
     "BatchNormAct1d",
     "BatchNormAct2d",
     "BatchNormAct3d",
+    "DropBlock1d",
+    "DropBlock2d",
+    "DropBlock3d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "EmbeddingDropout",
+    "FeatureAlphaDropout",
+    "GaussianDropout",
+    "GaussianNoise",
     "GroupNorm",
     "GroupNormAct",
     "InstanceNorm1d",
@@ -56,6 +78,8 @@ __all__ = [
     "LayerNormAct1d",
     "LayerNormAct2d",
     "LayerNormAct3d",
+    "LockedDropout",
+    "Prediction",
     "RMSNorm",
     "RMSNorm1d",
     "RMSNorm2d",
@@ -64,8 +88,10 @@ __all__ = [
     "RMSNormAct1d",
     "RMSNormAct2d",
     "RMSNormAct3d",
+    "StochasticDepth",
     "SyncBatchNorm",
     "WeightNorm",
+    "WordDropout",
     "accumulate_statistics",
     "bake_weights_",
     "centred_weight",
@@ -73,9 +99,13 @@ __all__ = [
     "initialize_weight_norm_",
     "keras_batch_norm",
     "lockstep",
+    "monte_carlo",
     "orthogonal",
+    "predict_with_uncertainty",
     "remove_weight_norm",
     "spectral_norm",
+    "stochastic_depth_rates",
+    "weight_dropout",
     "weight_norm",
     "weight_standardization",
 ]

@@ -18,9 +18,11 @@ class Fused(Normalizer):
     Attributes:
         activation: the name of the activation.
         dropout: the probability of an element to be zeroed in training.
+        draws: drop in evaluation, too, where the normalization is evaluation's; `monte_carlo` sets it for a while.
     """
 
     takes_weights: ClassVar[bool] = False
+    draws: bool = False
 
     activation: str
     dropout: float
@@ -60,7 +62,7 @@ class Fused(Normalizer):
             input,
             residual=residual,
             activation=self.activation,
-            dropout=self.dropout if self.training else 0.0,
+            dropout=self.dropout if self.training or self.draws else 0.0,
             **weights,
         )
 

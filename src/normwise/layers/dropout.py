@@ -85,3 +85,14 @@ class AlphaDropout(_ByTorch, nn.AlphaDropout):
     >>> AlphaDropout(0.5).eval()(torch.ones(2))
     tensor([1., 1.])
     """
+
+
+class FeatureAlphaDropout(_ByTorch, nn.FeatureAlphaDropout):
+    """`AlphaDropout` of whole channels of (N, C, *); `torch.nn.FeatureAlphaDropout`.
+
+    Source: Klambauer et al. 2017; Tompson et al. 2015.
+
+    >>> import torch
+    >>> FeatureAlphaDropout(0.5)(torch.ones(2, 8, 4)).unique(dim=-1).shape[-1]
+    1
+    """

@@ -5,9 +5,9 @@ True
 """
 
 from normwise.testing._case import LayerCase
-from normwise.testing.cases import torch_named, weights
+from normwise.testing.cases import dropout, torch_named, weights
 
-_FAMILIES = (torch_named, weights)
+_FAMILIES = (torch_named, weights, dropout)
 
 
 def all_cases() -> dict[str, LayerCase]:
