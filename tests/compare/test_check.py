@@ -38,6 +38,15 @@ def question(data: str = "wine", **fields: Any) -> Any:
             ["augment", "images", "13 columns"],
         ),
         (
+            {"data": "digits", "variants": ({}, {"augment": ("swap", "mixup")})},
+            ["`augment` needs tables", "swap+mixup for images of 1 × 8 × 8"],
+        ),
+        (
+            {"variants": ({}, {"augment": ("noise", "cutmix")})},
+            ["`augment` needs images", "noise+cutmix for rows of 13 columns"],
+        ),
+        ({"data": "digits", "variants": ({}, {"augment": ("mixup", "cutmix")})}, ["one operation may mix"]),
+        (
             {"data": "digits", "variants": ({}, {"augment": ("rotate:ten",)})},
             ["rotate:ten"],
         ),

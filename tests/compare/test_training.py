@@ -127,6 +127,43 @@ def test_augmentation_changes_the_batches_and_is_repeatable(digits: Split) -> No
     assert not torch.equal(once[0] - plain[0], once[1] - plain[1])
 
 
+def asked(run: Training) -> list[torch.Tensor]:
+    """The targets that a step is trained on."""
+    targets: list[torch.Tensor] = []
+    loss = run.loss
+    run.loss = lambda output, target: (targets.append(target), loss(output, target))[1]
+    for _ in range(3):
+        run.step()
+    return targets
+
+
+@pytest.mark.parametrize("name", ["mixup:0.5", "cutmix", "mosaic"])
+def test_mixing_changes_targets_with_the_batches(digits: Split, name: str) -> None:
+    hard = asked(training(digits, Variant()))
+    mixed, again = (asked(training(digits, Variant(augment=("flip", name)))) for _ in range(2))
+    for before, after, repeated in zip(hard, mixed, again, strict=True):
+        assert after.shape == (32, digits.out_features)
+        torch.testing.assert_close(after.sum(1), torch.ones(32))
+        assert (after[torch.arange(32), before] > 0).all()  # every row keeps a share of its own class
+        assert (after.max(1).values < 0.99).any()
+        assert torch.equal(after, repeated)
+    plain = seen(digits, Variant(augment=("flip",)), steps=1)[0]
+    assert not torch.equal(seen(digits, Variant(augment=("flip", name)), steps=1)[0], plain)
+
+
+def test_mixing_averages_numbers_and_leaves_evaluation_alone() -> None:
+    split = load("diabetes").split(0)
+    (plain, *_), (mixed, *_) = (asked(training(split, Variant(augment=a))) for a in ((), ("mixup:5",)))
+    assert mixed.shape == plain.shape
+    assert mixed.std() < 0.9 * plain.std()
+
+
+def test_rows_of_a_table_are_augmented(wine: Split) -> None:
+    plain, changed = seen(wine, Variant()), seen(wine, Variant(augment=("swap:0.2", "noise:0.01")))
+    share = ((plain[0] - changed[0]).abs() > 0.1).float().mean().item()
+    assert 0.1 < share < 0.3
+
+
 def test_a_number_is_trained_on_its_standardised_target() -> None:
     split = load("diabetes").split(0)
     run = training(split, Variant())

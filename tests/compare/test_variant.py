@@ -1,7 +1,9 @@
 import pytest
 
-from normwise.compare.variant import Variant, parse_variant, product
+from normwise.augment import MIXES, OPERATIONS
+from normwise.compare.variant import AUGMENTATIONS, Variant, parse_variant, product
 from normwise.errors import ArgumentError
+from normwise.report import names
 
 
 def test_a_product_holds_every_combination_once() -> None:
@@ -42,3 +44,9 @@ def test_a_variant_is_read_from_text() -> None:
 def test_text_that_is_no_variant_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ArgumentError, match=r"--variant norm=batch,dropout=0\.2"):
         parse_variant(text)
+
+
+def test_every_augmentation_for_images_and_tables_is_known_and_has_a_name_in_reports() -> None:
+    fitting = {n for n, o in (OPERATIONS | MIXES).items() if {"images", "tables"} & set(o.kinds)}
+    assert set(AUGMENTATIONS) == set(names._AUGMENTATIONS) == fitting
+    assert Variant(augment=tuple(sorted(fitting))).augment == tuple(sorted(fitting))

@@ -32,6 +32,7 @@ from normwise.report.names import clipped, columns, display, full_name, metric_n
             "Batch Normalization with dropout 0.2 and L2 penalty 0.1",
         ),
         ("none + shift, rotate:10", "augmentation (shift, rotate 10)", "augmentation (shift, rotate 10)"),
+        ("none + noise:0.2, mixup", "augmentation (noise 0.2, mixup)", "augmentation (noise 0.2, mixup)"),
         ("xavier", "Xavier initialization", "Xavier initialization"),
         (
             "batch + he ×0.1",

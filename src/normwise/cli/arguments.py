@@ -105,8 +105,9 @@ WeightDecay = Annotated[
 Augment = Annotated[
     list[str] | None,
     _option(
-        "Image augmentations: none, flip, shift, rotate, scale, crop, brightness, erase; several at once joined by +, "
-        "as in shift+rotate.",
+        "Augmentations: none; of images flip, shift, rotate, scale, crop, brightness, erase, randaugment, "
+        "trivialaugment, augmix, cutmix, mosaic; of tables swap, drop; of both noise, mixup; several at once joined "
+        "by +, as in shift+rotate.",
         _QUESTION,
         complete=augmentations,
     ),

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from normwise.augment import build as build_augmentation
+from normwise.augment import build_both
+from normwise.augment.operations import kind_of
 from normwise.compare.measures import Measure, find_measure
 from normwise.compare.network import build, initialize, notes_of_model, try_batch
 from normwise.compare.network_spec import Initialization
@@ -271,18 +272,9 @@ def _try(
 ) -> tuple[str, ...]:
     """Build the network, draw its weights and run one batch, so that what cannot work is told at once."""
     batch = split.train.inputs[: min(ground.batch_size, INITIAL_ROWS)]
-    if variant.augment:
-        if batch.dim() != 4:
-            raise ArgumentError(
-                explain(
-                    "compare",
-                    "`augment` needs images",
-                    f"{'+'.join(variant.augment)} for rows of {batch.shape[1]} columns",
-                    "leave it away for this data",
-                )
-            )
-        batch = build_augmentation(variant.augment)(batch, seed=0)
     targets = split.train.targets[: len(batch)]
+    if variant.augment:
+        batch = _augmented(variant.augment, batch)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for initialization in initializations:
             model = build(ground.network, variant, split.in_shape, split.out_features)
@@ -295,3 +287,21 @@ def _try(
                 batch=split.train.inputs[:INITIAL_ROWS],
             )
         return try_batch(ground.network, variant, model, batch, targets, split.out_features)
+
+
+def _augmented(names: Sequence[str], batch: torch.Tensor) -> torch.Tensor:
+    """A batch under its policy; what mixes it is only held against the kind of data."""
+    policy, mix = build_both(names)
+    for part in (policy, mix):
+        if part is not None and kind_of(batch.dim()) not in part.kinds:
+            shape = " × ".join(map(str, batch.shape[1:]))
+            data = f"rows of {shape} columns" if batch.dim() == 2 else f"images of {shape}"
+            raise ArgumentError(
+                explain(
+                    "compare",
+                    f"`augment` needs {' or '.join(part.kinds)}",
+                    f"{'+'.join(names)} for {data}",
+                    "leave it away for this data",
+                )
+            )
+    return policy(batch, seed=0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from normwise.augment import build as build_augmentation
+from normwise.augment import build_both
 from normwise.compare.network import build, initialize
 from normwise.compare.network_spec import Initialization
 from normwise.compare.plan import Ground
@@ -49,7 +49,9 @@ class Training:
         )
         self._optimizer = make_optimizer(ground.optimizer, self.model, lr, variant.weight_decay)
         self._order = batches(len(self._targets), ground.batch_size, seed)
-        self._augment = build_augmentation(variant.augment) if variant.augment else None
+        policy, self._mix = build_both(variant.augment)
+        self._augment = policy if policy.magnitudes else None
+        self._classes = None if self._targets.is_floating_point() else split.out_features
         # Soft-thresholding has no meaning for the direction of a normalized weight; there the penalty joins the loss.
         direct = variant.norm != "weight"
         self._proximal = L1(variant.l1) if variant.l1 and direct else None
@@ -61,8 +63,11 @@ class Training:
         """Train one batch and return its loss."""
         rows = next(self._order)
         inputs, targets = self._inputs[rows], self._targets[rows]
+        seed = self._seed * 1_000_003 + self._steps
         if self._augment is not None:
-            inputs = self._augment(inputs, seed=self._seed * 1_000_003 + self._steps)
+            inputs = self._augment(inputs, seed=seed)
+        if self._mix is not None:
+            inputs, targets = self._mix(inputs, targets, self._classes, seed=seed)
         loss = self.loss(self.model(inputs), targets)
         for penalty in self._penalties:
             loss = loss + penalty(self.model)

@@ -18,7 +18,11 @@ NORMS = ("none", "batch", "layer", "group", "instance", "rms", "weight")
 SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian", "own")
 """`own` is the draw that a model's builder makes; the other schemes draw anew."""
 
-AUGMENTATIONS = ("flip", "shift", "rotate", "scale", "crop", "brightness", "erase")
+AUGMENTATIONS = (
+    *("flip", "shift", "rotate", "scale", "crop", "brightness", "erase"),
+    *("randaugment", "trivialaugment", "augmix", "noise", "swap", "drop", "mixup", "cutmix", "mosaic"),
+)
+"""Those of `normwise.augment` for images and for tables."""
 
 
 class Variant(BaseModel):
@@ -31,7 +35,7 @@ class Variant(BaseModel):
         l1: strength λ of λ·Σ|w|, applied as a proximal step after the optimizer's, so that weights reach exact zeros.
         l2: strength λ of λ/2·Σw², added to the loss.
         weight_decay: decoupled from norms and biases; given to the optimizer.
-        augment: image augmentations, such as "shift" or "rotate:10".
+        augment: augmentations, such as "shift" or "rotate:10" of images, "swap:0.1" of tables, "mixup" of either.
         norm_output: also normalize the output layer.
         init: an initialization of its own, such as "xavier" or "he:0.1"; "" takes the question's.
     """

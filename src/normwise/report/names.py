@@ -24,7 +24,10 @@ _PENALTIES = {
     "L2": ("L2 penalty {}", "an L2 penalty of {}"),
     "decay": ("weight decay {}", "weight decay {}"),
 }
-_AUGMENTATIONS = ("flip", "shift", "rotate", "scale", "crop", "brightness", "erase")
+_AUGMENTATIONS = (
+    *("flip", "shift", "rotate", "scale", "crop", "brightness", "erase"),
+    *("randaugment", "trivialaugment", "augmix", "noise", "swap", "drop", "mixup", "cutmix", "mosaic"),
+)
 _INITIALIZATIONS = {
     "he": "He",
     "xavier": "Xavier",

@@ -195,6 +195,12 @@ def test_augmentation_moves_pictures_in_training_alone(write: Write, keras: Any)
         assert torch.equal(layer(x, training=False), x)
 
 
+def test_noise_is_keras_own_and_mixing_is_named_as_missing(write: Write) -> None:
+    snippet = write(MLP, Variant(augment=("noise:0.2", "mixup")))[1]
+    assert "layers.GaussianNoise(0.2)" in snippet.text
+    assert "without the augmentation mixup" in snippet.note.lower()
+
+
 def test_normwise_itself_does_not_need_keras() -> None:
     sources = Path(__file__).parents[3] / "src"
     assert not [

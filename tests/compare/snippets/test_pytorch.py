@@ -152,6 +152,25 @@ def test_augmentation_changes_every_batch(write: Write) -> None:
     assert pasted["inputs"].shape == (500, *IMAGE)
 
 
+@pytest.mark.parametrize("regression", [False, True])
+def test_mixing_changes_targets_too(write: Write, regression: bool) -> None:
+    outputs = {"classes": ()} if regression else {}
+    snippet, _ = write(MLP, Variant(augment=("noise:0.1", "mixup")), **outputs)
+    pasted = run(snippet)
+    assert pasted["policy"].specs == ("noise:0.1",)
+    assert pasted["mix"].spec == "mixup:0.2"
+    assert pasted["targets"].shape == ((500,) if regression else (500, 3))
+    alone, _ = write(MLP, Variant(augment=("mixup",)), **outputs)
+    assert "policy" not in run(alone)
+
+
+def test_a_single_logit_is_trained_on_averaged_labels(write: Write) -> None:
+    network = Network(kind="mlp", widths=(8,), single_logit=True)
+    targets = run(write(network, Variant(augment=("mixup:5",)), classes=("a", "b"))[0])["targets"]
+    assert targets.shape == (500,)
+    assert ((targets > 0.01) & (targets < 0.99)).any()
+
+
 def test_every_step_is_trained(write: Write) -> None:
     pasted = run(write(MLP, Variant(), optimizer="adam", steps=5)[0])
     steps = {int(state["step"]) for state in pasted["optimizer"].state.values()}

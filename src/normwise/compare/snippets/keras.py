@@ -95,9 +95,9 @@ def _notes(recipe: Recipe) -> list[str]:
             "Batch Normalization keeps the biased variance for predictions, and the smaller last batch of an epoch "
             "is trained on"
         )
-    _, missing = augmentation_layers(recipe.variant.augment)
+    augmentations, missing = augmentation_layers(recipe.variant.augment)
     if missing:
         notes.append(f"without the augmentation {', '.join(missing)}, which Keras does not have in this form")
-    elif len(recipe.variant.augment) > 1:
+    elif sum("Random" in layer for layer in augmentations) > 1:
         notes.append("each augmentation resamples the image anew")
     return notes

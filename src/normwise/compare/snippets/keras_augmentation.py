@@ -1,10 +1,10 @@
-"""Image augmentation as Keras layers, as far as Keras has the same."""
+"""Augmentation as Keras layers, as far as Keras has the same."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from normwise.augment import build
+from normwise.augment import build_both
 from normwise.compare.snippets.text import number
 
 
@@ -12,7 +12,8 @@ def augmentation_layers(specs: Sequence[str]) -> tuple[list[str], tuple[str, ...
     """The layers in the order in which a policy works, and the names of operations that Keras does not have."""
     layers: list[str] = []
     missing: list[str] = []
-    for name, magnitude in build(specs).magnitudes if specs else ():
+    policy, mix = build_both(specs)
+    for name, magnitude in policy.magnitudes:
         m = number(magnitude)
         if name == "flip" and magnitude == 0.5:  # Keras flips with that probability and no other
             layers.append('layers.RandomFlip("horizontal")')
@@ -22,8 +23,11 @@ def augmentation_layers(specs: Sequence[str]) -> tuple[list[str], tuple[str, ...
             layers.append(f'layers.RandomRotation({m} / 360, fill_mode="nearest")')
         elif name == "shift":
             layers.append(f'layers.RandomTranslation({m}, {m}, fill_mode="nearest")')
+        elif name == "noise":
+            layers.append(f"layers.GaussianNoise({m})")
         else:
             missing.append(name)
-    order = ("RandomFlip", "RandomZoom", "RandomRotation", "RandomTranslation")
+    missing += [mix.name] if mix is not None else []
+    order = ("RandomFlip", "RandomZoom", "RandomRotation", "RandomTranslation", "GaussianNoise")
     layers.sort(key=lambda text: next(i for i, name in enumerate(order) if name in text))
     return layers, tuple(missing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from normwise.augment import MIXES, build_both
 from normwise.compare.snippets.recipe import Recipe
 from normwise.compare.snippets.text import call, number
 
@@ -18,8 +19,12 @@ def training_lines(recipe: Recipe) -> list[str]:
         lines.append(f"l1 = nw.L1({number(variant.l1)})")
     if variant.l2:
         lines.append(f"l2 = nw.L2({number(variant.l2)})  # λ/2 · Σw²")
-    if variant.augment:
-        lines.append(f"policy = augment.build({_strings(variant.augment)})")
+    policy, mix = build_both(variant.augment)
+    if policy.specs:
+        kept = tuple(spec for spec in variant.augment if spec.partition(":")[0] not in MIXES)
+        lines.append(f"policy = augment.build({_strings(kept)})")
+    if mix is not None:
+        lines.append(f'mix = augment.build_mix("{mix.spec}")')
     data = f"TensorDataset(X, y), batch_size={recipe.batch_size}, shuffle=True, drop_last=True"
     batches = (
         "for step, (inputs, targets) in enumerate(loader):"
@@ -33,8 +38,13 @@ def training_lines(recipe: Recipe) -> list[str]:
         f"for epoch in range(-(-{recipe.steps} // len(loader))):  # {recipe.steps:,} steps, in whole epochs",
         f"    {batches}",
     ]
-    if variant.augment:
-        lines.append("        inputs = policy(inputs, seed=epoch * len(loader) + step)")
+    seed = "seed=epoch * len(loader) + step"
+    if policy.specs:
+        lines.append(f"        inputs = policy(inputs, {seed})")
+    if mix is not None:
+        # Numbers are averaged as they are, and so are the 0 and 1 of a single logit.
+        classes = None if recipe.regression or recipe.single_logit else recipe.out_features
+        lines.append(f"        inputs, targets = mix(inputs, targets, {classes}, {seed})")
     flat = ".squeeze(1)" if recipe.outputs == 1 else ""
     penalties = " + l2(model)" * bool(variant.l2) + " + l1(model)" * bool(variant.l1 and not proximal)
     lines += [
