@@ -35,8 +35,11 @@ def batch_norm_of(layer: Any, input: Tensor, sample_weight: Tensor | None = None
         how = shared_by(layer)
         if how is not None:
             return how(layer, input, sample_weight=sample_weight, **after)
-        if not layer.track_running_stats or in_recomputation():
+        if not layer.track_running_stats:
             mean = var = None
+        elif in_recomputation():
+            # torch's operator saves the running statistics, and a checkpoint wants as much to be saved as before.
+            mean, var = (None if t is None else t.clone() for t in (mean, var))
         else:
             batches, skipped = held(layer, "num_batches_tracked"), layer._buffers.get("num_batches_skipped")
     return functional.batch_norm(

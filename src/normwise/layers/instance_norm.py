@@ -81,6 +81,10 @@ class _InstanceNormForward(Tracking, _InstanceNorm):
     def _apply_instance_norm(self, input: Tensor) -> Tensor:
         return instance_norm_of(self, input)
 
+    def extra_repr(self) -> str:
+        """The arguments, as torch writes them, and what is unlike torch."""
+        return super().extra_repr() + self.tracking_repr()  # type: ignore[no-untyped-call,no-any-return]
+
 
 class InstanceNorm1d(_InstanceNormForward, nn.InstanceNorm1d):
     """Instance normalization of (N, C, L) or (C, L); equal to `torch.nn.InstanceNorm1d`.
