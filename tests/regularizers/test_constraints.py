@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from normwise.errors import ArgumentError
-from normwise.regularizers import MaxNorm, NonNegative, UnitNorm
+from normwise.regularizers import GroupLasso, MaxNorm, NonNegative, UnitNorm
 
 MODULES = {
     "linear": lambda: nn.Linear(6, 4),
@@ -75,6 +75,19 @@ def test_sixteen_bit_weights_whose_squares_overflow(dtype: torch.dtype) -> None:
     nn.init.constant_(layer.weight, 1000.0)
     UnitNorm().project_(layer)
     assert torch.equal(layer.weight, torch.full_like(layer.weight, 0.5))
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_channels_last_weights_keep_their_layout(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    plain = kind(4, 6, 3, groups=2)
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    for layer in (plain, last):
+        MaxNorm(0.1).project_(layer)
+        GroupLasso(0.05).proximal_step_(layer, lr=0.1)
+    assert last.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(last.weight, plain.weight)
+    torch.testing.assert_close(GroupLasso(1.0)(last), GroupLasso(1.0)(plain))
 
 
 def test_units_of_zeros_stay() -> None:
