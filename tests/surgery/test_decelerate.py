@@ -149,3 +149,25 @@ def test_a_model_without_normwise_has_nothing_to_change() -> None:
     back, edits = nw.decelerate(model)
     assert repr(back) == repr(model)
     assert len(edits) == 0
+
+
+def test_what_torch_cannot_do_is_left_alone() -> None:
+    model = nn.Sequential(
+        nw.BatchNorm1d(4).freeze_statistics(),
+        nw.BatchNorm1d(4, single_sample="running"),
+        nw.BatchNorm1d(4, biased_running_var=True),
+        nw.synchronize(nw.BatchNorm1d(4))[0],
+        nw.BatchNorm1d(4),
+    )
+    new, edits = nw.decelerate(model)
+    assert [edit.why for edit in edits] == [
+        "its statistics are frozen",
+        "it has single_sample='running'",
+        "its running variance is the biased one",
+        "it shares its statistics with others",
+        "the same operation",
+    ]
+    assert [type(module) for module in new] == [nw.BatchNorm1d] * 4 + [nn.BatchNorm1d]
+    fused, _ = nw.accelerate(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU()))
+    fused[0].freeze_statistics()
+    assert nw.decelerate(fused)[1]["0"].why == "its statistics are frozen"

@@ -69,7 +69,7 @@ class _Turns:
         self._mine = threading.local()
         self._go = [threading.Semaphore(0) for _ in range(count)]
         self._back = threading.Semaphore(0)
-        self._failed = False
+        self._failure: BaseException | None = None
         self.errors: list[BaseException | None] = [None] * count
         self.done = [False] * count
         self.results: list[Any] = [None] * count
@@ -100,9 +100,9 @@ class _Turns:
         for thread in threads:
             thread.join()
         # An error of a model comes before those that it caused in the other threads.
-        errors = [error for error in self.errors if error is not None]
-        for error in sorted(errors, key=lambda error: isinstance(error, _LeftError)):
-            raise error
+        for error in (*self.errors, self._failure):
+            if error is not None and not isinstance(error, _LeftError):
+                raise error
         return self.results
 
     def _work(self, number: int, caller: Callable[[], Any], mode: _Mode) -> None:
@@ -124,7 +124,7 @@ class _Turns:
         self.waiting[number] = (meeting, given)
         self._back.release()
         self._go[number].acquire()
-        if self._failed:
+        if self._failure is not None:
             raise _LeftError("lockstep: another micro-batch ended early")
         return meeting.results[number]
 
@@ -136,15 +136,13 @@ class _Turns:
             meeting = arrived[0][0]
             meeting.results = meeting.together([given for _, given in arrived])
             return
-        self._failed = True
-        if all(error is None for error in self.errors):
-            self.errors[0] = ArgumentError(
-                explain(
-                    "lockstep",
-                    "all micro-batches must call the same batch normalizations in the same order",
-                    f"{len(arrived)} of {self.count} at {len(meetings)} different layers, the others done",
-                )
+        self._failure = ArgumentError(
+            explain(
+                "lockstep",
+                "all micro-batches must call the same batch normalizations in the same order",
+                f"{len(arrived)} of {self.count} at {len(meetings)} different layers, the others done",
             )
+        )
 
 
 class _LeftError(RuntimeError):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from normwise import layers
+from normwise.layers._sharing import shared_by
 
 _NAMES = (
     *(f"{family}{rank}d" for family in ("BatchNorm", "InstanceNorm") for rank in (1, 2, 3)),
@@ -98,6 +99,17 @@ def obstacle(module: nn.Module) -> str | None:
         if missing:
             return f"its {what} `{min(missing)}` was taken away"
     return None
+
+
+def unlike_torch(module: nn.Module) -> str | None:
+    """What a layer of normwise's does that torch's of the same name cannot; None where there is nothing."""
+    if getattr(module, "statistics_frozen", False):
+        return "its statistics are frozen"
+    if getattr(module, "single_sample", "raise") != "raise":
+        return f"it has single_sample={module.single_sample!r}"
+    if getattr(module, "biased_running_var", False):
+        return "its running variance is the biased one"
+    return "it shares its statistics with others" if shared_by(module) is not None else None
 
 
 def rebuild(module: nn.Module, kind: Layer, **finish: Any) -> nn.Module:
