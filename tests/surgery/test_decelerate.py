@@ -171,3 +171,10 @@ def test_what_torch_cannot_do_is_left_alone() -> None:
     fused, _ = nw.accelerate(nn.Sequential(nn.BatchNorm1d(4), nn.ReLU()))
     fused[0].freeze_statistics()
     assert nw.decelerate(fused)[1]["0"].why == "its statistics are frozen"
+
+
+def test_a_frozen_layer_is_fused_frozen() -> None:
+    model = nn.Sequential(nw.BatchNorm1d(4).freeze_statistics(), nn.ReLU())
+    fused = nw.accelerate(model)[0][0]
+    assert type(fused) is nw.BatchNormAct1d
+    assert fused.statistics_frozen

@@ -42,6 +42,7 @@ class Tracking(nn.Module):
         """Take the options and add the counter; to be called when the running statistics are there."""
         if single_sample not in SINGLE_SAMPLE:
             raise unknown_name(type(self).__name__, "single_sample", str(single_sample), SINGLE_SAMPLE)
+        self.statistics_frozen = False
         self.single_sample = single_sample
         self.biased_running_var = biased_running_var
         counter = self._buffers.get("num_batches_tracked")

@@ -10,6 +10,7 @@ from torch import nn
 
 from normwise import layers
 from normwise.layers._sharing import shared_by
+from normwise.layers._tracking import Tracking
 
 _NAMES = (
     *(f"{family}{rank}d" for family in ("BatchNorm", "InstanceNorm") for rank in (1, 2, 3)),
@@ -128,6 +129,8 @@ def rebuild(module: nn.Module, kind: Layer, **finish: Any) -> nn.Module:
         # What only the new class counts for itself is no part of the state.
         if name in module._buffers:
             new._buffers[name] = module._buffers[name]
+    if isinstance(new, Tracking) and isinstance(module, Tracking):
+        new.statistics_frozen = module.statistics_frozen
     new._non_persistent_buffers_set |= module._non_persistent_buffers_set & new._buffers.keys()
     new.training = module.training
     return new
