@@ -87,7 +87,8 @@ def test_what_is_switched_draws_and_comes_back(name: str) -> None:
         assert torch.equal(model(x), expected)
         with monte_carlo(model):
             assert not model[0].training
-            assert not torch.equal(model(x), model(x))
+            first, *others = [model(x) for _ in range(8)]  # of four samples, two draws may be alike
+            assert not all(torch.equal(first, other) for other in others)
         with pytest.raises(KeyError), monte_carlo(model):
             raise KeyError
         assert torch.equal(model(x), expected)

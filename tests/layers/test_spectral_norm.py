@@ -165,6 +165,19 @@ def test_torchs_gives_nan_for_zeros() -> None:
     assert theirs.weight.isnan().all()
 
 
+def test_autocast_does_not_round_the_norm() -> None:
+    torch.manual_seed(0)
+    module = spectral_norm(nn.Linear(40, 30))
+    twin = copy.deepcopy(module)
+    for training in (True, False):
+        module.train(training)
+        twin.train(training)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            weight = module.weight
+        assert torch.equal(weight, twin.weight)
+    assert torch.equal(module.parametrizations.weight[0]._u, twin.parametrizations.weight[0]._u)
+
+
 def test_assigning_estimates_anew() -> None:
     torch.manual_seed(0)
     module = spectral_norm(nn.Linear(6, 5)).eval()

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from normwise.errors import ArgumentError, UnknownNameError
-from normwise.layers import StochasticDepth, stochastic_depth_rates
+from normwise.layers import (
+    DropBlock1d,
+    GaussianDropout,
+    LockedDropout,
+    StochasticDepth,
+    WordDropout,
+    stochastic_depth_rates,
+)
 from normwise.testing import assert_close
 
 
@@ -50,6 +57,20 @@ def test_the_ends_of_the_range_and_evaluation(mode: str) -> None:
     assert StochasticDepth(0.0, mode)(x) is x
     assert StochasticDepth(0.9, mode).eval()(x) is x
     assert StochasticDepth(1.0, mode)(x).abs().max() == 0
+
+
+@pytest.mark.parametrize("randomness", ["different", "same"])
+def test_batched_calls_draw_as_they_are_told_to(randomness: str) -> None:
+    torch.manual_seed(0)
+    for layer in (
+        StochasticDepth(0.5),
+        LockedDropout(0.5),
+        WordDropout(0.5),
+        DropBlock1d(0.5, 2),
+        GaussianDropout(0.5),
+    ):
+        first, *others = torch.func.vmap(layer, randomness=randomness)(torch.ones(8, 20, 4, 5))
+        assert all(torch.equal(first, other) for other in others) == (randomness == "same")
 
 
 def test_rates() -> None:

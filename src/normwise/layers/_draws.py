@@ -62,6 +62,11 @@ def drop(input: Tensor, shape: tuple[int, ...], p: float, *, scale: bool = True)
     """Multiply by a mask of the given shape, zero with probability p, else ``1 / (1 − p)``, or 1 where not scaled."""
     if p == 1.0:
         return input * 0.0
-    kept = input * torch.empty(shape, dtype=input.dtype, device=input.device).bernoulli_(1.0 - p)
+    kept = input * keeps(shape, p, input.device)
     # Apart from the mask: a narrow dtype would round the factor, and with it all that is kept.
     return kept * (1.0 / (1.0 - p)) if scale else kept
+
+
+def keeps(shape: tuple[int, ...], p: float, device: torch.device) -> Tensor:
+    """A mask of booleans, false with probability p; under `vmap` each of the batched calls draws as it was told to."""
+    return torch.rand(shape, dtype=torch.float32, device=device) < 1.0 - p

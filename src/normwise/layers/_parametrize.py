@@ -7,6 +7,7 @@ C_in / groups, C_out / groups, *).
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -170,6 +171,13 @@ def require_none(who: str, what: str, module: nn.Module, name: str, kind: type[n
 def widened(weight: Tensor) -> Tensor:
     """The weight in float32 where its dtype is narrower: what statistics are taken of."""
     return weight.float() if weight.dtype in (torch.float16, torch.bfloat16) else weight
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """A block in which products of matrices keep the dtype of their factors: autocast would round them to 3 digits."""
+    if tensor.is_meta:  # a device that autocast does not know
+        return nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def own_class(module: nn.Module) -> None:

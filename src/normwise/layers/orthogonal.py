@@ -8,7 +8,16 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 
 from normwise.errors import ArgumentError, explain, unknown_name
-from normwise.layers._parametrize import Axis, ModuleT, PerUnit, axis_of, parameter_of, require_none, widened
+from normwise.layers._parametrize import (
+    Axis,
+    ModuleT,
+    PerUnit,
+    axis_of,
+    parameter_of,
+    require_none,
+    widened,
+    without_autocast,
+)
 
 _MAPS = ("matrix_exp", "cayley", "householder")
 
@@ -44,8 +53,8 @@ class Orthogonal(PerUnit):
         wide = x.shape[-2] < x.shape[-1]
         x = x.mT if wide else x
         moved = _reflections(x) if self.orthogonal_map == "householder" else self._rotation(x)
-        # A product that autocast takes in a narrow dtype would be orthogonal to three digits.
-        weight = _product(self.base.to(x.dtype), moved)
+        with without_autocast(x):
+            weight = self.base.to(x.dtype) @ moved
         return self.from_matrix(weight.mT if wide else weight, original).to(original.dtype)
 
     @torch.no_grad()
@@ -146,10 +155,3 @@ def _reflections(x: Tensor) -> Tensor:
     scale = 2.0 / (1.0 + below.square().sum(dim=-2))
     product: Tensor = torch.linalg.householder_product(below, scale)
     return product * torch.where(x.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).unsqueeze(-2)
-
-
-def _product(left: Tensor, right: Tensor) -> Tensor:
-    if left.is_meta:  # a device that autocast does not know
-        return left @ right
-    with torch.autocast(left.device.type, enabled=False):
-        return left @ right

@@ -7,7 +7,16 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from normwise.errors import ArgumentError, explain
-from normwise.layers._parametrize import Axis, ModuleT, PerUnit, axis_of, parameter_of, require_none, widened
+from normwise.layers._parametrize import (
+    Axis,
+    ModuleT,
+    PerUnit,
+    axis_of,
+    parameter_of,
+    require_none,
+    widened,
+    without_autocast,
+)
 from normwise.layers._recompute import in_recomputation
 
 # Iterations at the start, as many as torch takes: from random vectors to a useful estimate.
@@ -36,13 +45,14 @@ class SpectralNorm(PerUnit):
     def forward(self, weight: Tensor) -> Tensor:
         """The weight over its norm; in training the vectors move on first."""
         matrix = widened(self.as_matrix(weight))
-        if self.training and not in_recomputation():
-            u, v = self._iterate(matrix.detach(), self.n_power_iterations)
-        else:
-            # Copies: a later pass writes into the buffers before this one's gradient is taken.
-            u, v = self._u.clone().to(matrix.dtype), self._v.clone().to(matrix.dtype)
-        # Vectors that are out of date may give a negative product; the sign of the weight is no matter of its norm.
-        norm = torch.dot(u, torch.mv(matrix, v)).abs()
+        with without_autocast(matrix):
+            if self.training and not in_recomputation():
+                u, v = self._iterate(matrix.detach(), self.n_power_iterations)
+            else:
+                # Copies: a later pass writes into the buffers before this one's gradient is taken.
+                u, v = self._u.clone().to(matrix.dtype), self._v.clone().to(matrix.dtype)
+            # Vectors that are out of date may give a negative product; the weight's sign is no matter of its norm.
+            norm = torch.dot(u, torch.mv(matrix, v)).abs()
         return (widened(weight) / torch.where(norm > self.eps, norm, 1.0)).to(weight.dtype)
 
     def right_inverse(self, weight: Tensor) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
 from normwise.functional import check_rate
-from normwise.layers._draws import Draws, Drops, drop
+from normwise.layers._draws import Draws, Drops, drop, keeps
 from normwise.layers._trace import as_leaf, is_traced
 
 
@@ -26,6 +25,7 @@ class WordDropout(Drops):
 
     Source: Iyyer et al. 2015 (deep averaging networks).
 
+    >>> import torch
     >>> WordDropout(0.5)(torch.ones(2, 5, 3)).unique(dim=-1).shape
     torch.Size([2, 5, 1])
     """
@@ -56,6 +56,7 @@ class EmbeddingDropout(Draws, nn.Embedding):
 
     Source: Gal & Ghahramani 2016, section 4.2.
 
+    >>> import torch
     >>> layer = EmbeddingDropout(10, 3, p=0.5)
     >>> one, two = layer(torch.tensor([7, 7]))
     >>> torch.equal(one, two)
@@ -98,9 +99,7 @@ class EmbeddingDropout(Draws, nn.Embedding):
             return found
         if self.p == 1.0:
             return found * 0.0
-        kept = torch.empty(self.num_embeddings, dtype=found.dtype, device=found.device).bernoulli_(
-            1.0 - self.p
-        )
+        kept = keeps((self.num_embeddings,), self.p, found.device)
         return found * kept[input].unsqueeze(-1) * (1.0 / (1.0 - self.p))
 
     def extra_repr(self) -> str:
