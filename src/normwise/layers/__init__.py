@@ -19,8 +19,20 @@ from normwise.layers.dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
+from normwise.layers.dynamic_tanh import DynamicTanh, DynamicTanh1d, DynamicTanh2d, DynamicTanh3d
+from normwise.layers.evo_norm_s0 import EvoNorm1dS0, EvoNorm2dS0, EvoNorm3dS0
 from normwise.layers.explain_backend import explain_backend
+from normwise.layers.filter_response_norm import (
+    FilterResponseNorm1d,
+    FilterResponseNorm2d,
+    FilterResponseNorm3d,
+)
 from normwise.layers.gaussian_dropout import GaussianDropout, GaussianNoise
+from normwise.layers.global_response_norm import (
+    GlobalResponseNorm1d,
+    GlobalResponseNorm2d,
+    GlobalResponseNorm3d,
+)
 from normwise.layers.group_norm import GroupNorm
 from normwise.layers.group_norm_act import GroupNormAct
 from normwise.layers.initialize_weight_norm import initialize_weight_norm_
@@ -28,6 +40,7 @@ from normwise.layers.instance_norm import InstanceNorm1d, InstanceNorm2d, Instan
 from normwise.layers.instance_norm_act import InstanceNormAct1d, InstanceNormAct2d, InstanceNormAct3d
 from normwise.layers.layer_norm import LayerNorm, LayerNorm1d, LayerNorm2d, LayerNorm3d
 from normwise.layers.layer_norm_act import LayerNormAct, LayerNormAct1d, LayerNormAct2d, LayerNormAct3d
+from normwise.layers.local_response_norm import LocalResponseNorm
 from normwise.layers.locked_dropout import LockedDropout
 from normwise.layers.lockstep import lockstep
 from normwise.layers.monte_carlo import monte_carlo
@@ -35,6 +48,7 @@ from normwise.layers.orthogonal import orthogonal
 from normwise.layers.predict_with_uncertainty import Prediction, predict_with_uncertainty
 from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
 from normwise.layers.rms_norm_act import RMSNormAct, RMSNormAct1d, RMSNormAct2d, RMSNormAct3d
+from normwise.layers.scale_norm import ScaleNorm
 from normwise.layers.spectral_norm import spectral_norm
 from normwise.layers.stochastic_depth import StochasticDepth, stochastic_depth_rates
 from normwise.layers.sync_batch_norm import SyncBatchNorm
@@ -58,10 +72,23 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "DynamicTanh",
+    "DynamicTanh1d",
+    "DynamicTanh2d",
+    "DynamicTanh3d",
     "EmbeddingDropout",
+    "EvoNorm1dS0",
+    "EvoNorm2dS0",
+    "EvoNorm3dS0",
     "FeatureAlphaDropout",
+    "FilterResponseNorm1d",
+    "FilterResponseNorm2d",
+    "FilterResponseNorm3d",
     "GaussianDropout",
     "GaussianNoise",
+    "GlobalResponseNorm1d",
+    "GlobalResponseNorm2d",
+    "GlobalResponseNorm3d",
     "GroupNorm",
     "GroupNormAct",
     "InstanceNorm1d",
@@ -78,6 +105,7 @@ __all__ = [
     "LayerNormAct1d",
     "LayerNormAct2d",
     "LayerNormAct3d",
+    "LocalResponseNorm",
     "LockedDropout",
     "Prediction",
     "RMSNorm",
@@ -88,6 +116,7 @@ __all__ = [
     "RMSNormAct1d",
     "RMSNormAct2d",
     "RMSNormAct3d",
+    "ScaleNorm",
     "StochasticDepth",
     "SyncBatchNorm",
     "WeightNorm",
