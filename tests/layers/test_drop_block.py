@@ -95,7 +95,7 @@ def test_channels_have_masks_of_their_own() -> None:
     assert not torch.equal(output[:, 0], output[:, 1])
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_mean_of_a_constant_stays(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     for p in (0.1, 0.5, 0.9):

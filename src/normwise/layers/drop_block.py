@@ -59,8 +59,9 @@ class _DropBlock(Drops):
             )
         kept = self._kept(input)
         # A mask that drops all has nothing to scale: the output is zero.
-        scale = kept.numel() / kept.sum().clamp(min=1.0)
-        return input * kept.to(input.dtype) * scale
+        count = kept.sum().clamp(min=1)
+        scale = kept.numel() / count.to(torch.float64 if input.dtype == torch.float64 else torch.float32)
+        return input * kept * scale
 
     def extra_repr(self) -> str:
         """The arguments."""
@@ -76,13 +77,11 @@ class _DropBlock(Drops):
         maps = (input.shape[0], input.shape[1] if self.per_channel else 1)
         starts = [size - block + 1 for size, block in zip(sizes, blocks, strict=True)]
         rate = block_rate(self._rate(input.device), sizes, blocks)
-        first = (torch.rand(*maps, *starts, device=input.device) < rate).float()
+        first = torch.rand(*maps, *starts, device=input.device) < rate
         dropped = torch_functional.pad(first, [block - 1 for block in reversed(blocks) for _ in range(2)])
-        pool = (torch_functional.max_pool1d, torch_functional.max_pool2d, torch_functional.max_pool3d)
-        for axis, block in enumerate(blocks):
-            window = [block if other == axis else 1 for other in range(self.rank)]
-            dropped = pool[self.rank - 1](dropped, window, stride=1)
-        return 1.0 - dropped
+        for axis, block in enumerate(blocks, start=2):
+            dropped = _windows(dropped, axis, block)
+        return ~dropped
 
     def _rate(self, device: torch.device) -> Tensor:
         if self.training_calls is None:
@@ -139,6 +138,17 @@ class DropBlock3d(_DropBlock):
     """
 
     rank = 3
+
+
+def _windows(mask: Tensor, axis: int, size: int) -> Tensor:
+    """Whether any of each `size` neighbours on an axis is true; windows double, so that few steps do."""
+    width = 1
+    while width < size:
+        step = min(width, size - width)
+        length = mask.shape[axis] - step
+        mask = mask.narrow(axis, 0, length) | mask.narrow(axis, step, length)
+        width += step
+    return mask
 
 
 def block_rate(p: Tensor, sizes: Sequence[int], blocks: Sequence[int]) -> Tensor:
