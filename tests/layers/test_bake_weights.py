@@ -17,6 +17,7 @@ from normwise.layers import (
     orthogonal,
     remove_weight_norm,
     spectral_norm,
+    weight_dropout,
     weight_norm,
     weight_standardization,
 )
@@ -137,6 +138,15 @@ def test_frozen_ones_stay_frozen_and_buffers_stay_buffers() -> None:
     centred_weight(module, "table", dim=0)
     assert bake_weights_(module) == ("table",)
     assert list(dict(module.named_buffers())) == ["table"]
+
+
+@pytest.mark.parametrize("names", [("bias",), ("bias", "weight"), ("weight", "bias")])
+def test_the_order_of_parameters_is_the_plain_ones(names: tuple[str, ...]) -> None:
+    module = nn.Conv1d(3, 2, 1)
+    for name in names:
+        weight_dropout(module, name=name)
+    assert bake_weights_(module) == names
+    assert list(module.state_dict()) == ["weight", "bias"]
 
 
 def test_several_parameters_of_a_module() -> None:

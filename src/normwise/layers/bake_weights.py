@@ -23,7 +23,7 @@ def bake_weights_(model: nn.Module) -> tuple[str, ...]:
     """Put a plain parameter with its present value in the place of every parametrized one, in place.
 
     Outputs in evaluation stay bit for bit what they were, and the state_dict is that of the model without
-    parametrizations, in its order: weight, spectral and orthogonal normalization, standardization, centring and dropout
+    parametrizations (for torch's layers in its order): weight, spectral and orthogonal normalization, standardization, centring and dropout
     of weights, torch's parametrizations and anybody's, and torch's older `weight_norm` and `spectral_norm` in the form
     of hooks. The value is evaluation's: spectral normalization takes no step, weight dropout drops nothing.
 
@@ -104,8 +104,8 @@ def _restore(module: nn.Module, name: str, value: Tensor) -> None:
 
 
 def _order(module: nn.Module, names: list[str]) -> None:
-    """Put restored parameters where a module has them from the start: first, unless it says where."""
-    first = getattr(module, "_flat_weights_names", names)
+    """Put restored parameters where torch's layers have them: a recurrent one says where, others begin with weights."""
+    first = getattr(module, "_flat_weights_names", [name for name in names if not name.startswith("bias")])
     for held in (module._parameters, module._buffers):
         before: dict[str, Any] = dict(held)
         held.clear()
