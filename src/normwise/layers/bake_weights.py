@@ -23,9 +23,10 @@ def bake_weights_(model: nn.Module) -> tuple[str, ...]:
     """Put a plain parameter with its present value in the place of every parametrized one, in place.
 
     Outputs in evaluation stay bit for bit what they were, and the state_dict is that of the model without
-    parametrizations (for torch's layers in its order): weight, spectral and orthogonal normalization, standardization, centring and dropout
-    of weights, torch's parametrizations and anybody's, and torch's older `weight_norm` and `spectral_norm` in the form
-    of hooks. The value is evaluation's: spectral normalization takes no step, weight dropout drops nothing.
+    parametrizations (for torch's layers in its order): weight, spectral and orthogonal normalization, standardization,
+    centring and dropout of weights, torch's parametrizations and anybody's, and torch's older `weight_norm` and
+    `spectral_norm` in the form of hooks. The value is evaluation's: spectral normalization takes no step, weight
+    dropout drops nothing.
 
     Parameters that were shared stay shared, and what shares only the tensor beneath a parametrization keeps it as it
     is. Each baked parameter is a new one: build the optimizer of a training that goes on afterwards. A deep copy can be
