@@ -26,6 +26,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "modes": "cpu",
         "inference_mode": "cpu",
         "threads": "cpu",
+        "determinism": "cpu",
         "checkpoint": "cpu",
         "state_dict": "cpu",
         "deepcopy": "cpu",
@@ -38,6 +39,7 @@ BACKENDS: Mapping[str, str] = MappingProxyType(
         "fx": "cpu",  # a traced layer is one node, which runs as the layer does
         "compile": "aten",  # a compiler sees torch's operators, and fuses them
         "export": "aten",
+        "onnx": "none",  # what is exported is torch's alone
     }
 )
 """Feature → what must run: "aten", "cpu" (native kernels where they are built, else portable ones), or "none"."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from normwise.testing._case import LayerCase, draws, run, step
+from normwise.testing._case import LayerCase, draws, require, run, step
 from normwise.testing.tolerance import assert_close
 
 _THREADS = 4
@@ -58,8 +58,16 @@ def threads(case: LayerCase) -> None:
             assert_close(result[name], value, what=f"{name} in a thread")
 
 
+def determinism(case: LayerCase) -> None:
+    """The same input and the same seed give the same bits: outputs, gradients and buffers."""
+    for training in (True, False):
+        first, second = (step(case.layer(training=training), case.input()) for _ in range(2))
+        for name, value in first.items():
+            require(torch.equal(second[name], value), f"{name} differs from run to run (training={training})")
+
+
 def checkpointed(case: LayerCase) -> None:
-    """Both kinds of checkpointing give outputs, gradients and buffers of one pass: a recomputation moves nothing again."""
+    """Both kinds of checkpointing give outputs, gradients and buffers of one pass: a recomputation moves none again."""
     for reentrant in (True, False):
         expected = step(case.layer(), case.input())
         layer = case.layer()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch._aot_autograd.utils import make_boxed_func
 
+from normwise._optional import require as required
 from normwise.kernels.registry import recorded, use_backend
 from normwise.testing._backends import require_graph, runs
 from normwise.testing._case import LayerCase, draws, require, run, step
@@ -38,7 +41,9 @@ def symbolic(case: LayerCase) -> None:
             for name, value in theirs.items():
                 what = f"{name}, traced with training={traced_in} (training={training})"
                 assert_close(ours[name], value, what=what)
-            graph.load_state_dict(nn.Sequential(case.layer()).state_dict())
+            # Buffers that are no part of the state_dict start afresh, too.
+            for name, buffer in nn.Sequential(case.layer()).named_buffers():
+                graph.get_buffer(name).copy_(buffer)
 
 
 def compiled(case: LayerCase) -> None:
@@ -78,3 +83,31 @@ def exported(case: LayerCase) -> None:
     for input in (case.input(), torch.cat([case.input(), case.input(seed=1)])):
         assert_close(program.module()(input), run(layer, input), what="output of the exported program")
     require_graph(case, "export", program.graph.nodes)
+
+
+def onnx(case: LayerCase) -> None:
+    """A program in ONNX, exported in evaluation and run by onnxruntime, gives the layer's output.
+
+    Raises:
+        MissingPackageError: onnxruntime or onnxscript are not installed.
+    """
+    runtime = required("onnxruntime", extra="onnx", who="check_layer")
+    required("onnxscript", extra="onnx", who="check_layer")
+    layer, input = case.layer(training=False), case.input()
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings(), runs(case, "onnx"):
+        # Torch's exporter calls functions of torch's that are deprecated, and says that torchvision is not there.
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(layer, (input,), dynamo=True, verbose=False)
+        finally:
+            logger.setLevel(level)
+    if program is None:
+        raise AssertionError("nothing was exported")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(program.model_proto.SerializeToString(), options)
+    (output,) = session.run(None, {session.get_inputs()[0].name: input.numpy()})
+    assert_close(torch.as_tensor(output), run(layer, input), what="output of the ONNX program")

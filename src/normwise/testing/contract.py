@@ -35,6 +35,7 @@ _THROUGHOUT: Mapping[str, _Check] = {
     "modes": _outputs.modes,
     "inference_mode": _running.inference_mode,
     "threads": _running.threads,
+    "determinism": _running.determinism,
     "checkpoint": _running.checkpointed,
     "state_dict": _lifecycle.state_dict,
     "deepcopy": _lifecycle.deep_copy,
@@ -51,6 +52,7 @@ _CHECKS: Mapping[str, _Check] = MappingProxyType(
         "vmap": _tracing.vmap,
         "compile": _tracing.compiled,
         "export": _tracing.exported,
+        "onnx": _tracing.onnx,
     }
 )
 
