@@ -9,7 +9,14 @@ from normwise.layers.accumulate_statistics import accumulate_statistics
 from normwise.layers.bake_weights import bake_weights_
 from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, keras_batch_norm
 from normwise.layers.batch_norm_act import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
+from normwise.layers.batch_renorm import BatchRenorm1d, BatchRenorm2d, BatchRenorm3d
 from normwise.layers.centred_weight import centred_weight
+from normwise.layers.decorrelated_batch_norm import (
+    DecorrelatedBatchNorm1d,
+    DecorrelatedBatchNorm2d,
+    DecorrelatedBatchNorm3d,
+)
+from normwise.layers.domain_batch_norm import DomainBatchNorm1d, DomainBatchNorm2d, DomainBatchNorm3d
 from normwise.layers.drop_block import DropBlock1d, DropBlock2d, DropBlock3d
 from normwise.layers.dropout import (
     AlphaDropout,
@@ -20,6 +27,7 @@ from normwise.layers.dropout import (
     FeatureAlphaDropout,
 )
 from normwise.layers.dynamic_tanh import DynamicTanh, DynamicTanh1d, DynamicTanh2d, DynamicTanh3d
+from normwise.layers.evo_norm_b0 import EvoNorm1dB0, EvoNorm2dB0, EvoNorm3dB0
 from normwise.layers.evo_norm_s0 import EvoNorm1dS0, EvoNorm2dS0, EvoNorm3dS0
 from normwise.layers.explain_backend import explain_backend
 from normwise.layers.filter_response_norm import (
@@ -28,6 +36,7 @@ from normwise.layers.filter_response_norm import (
     FilterResponseNorm3d,
 )
 from normwise.layers.gaussian_dropout import GaussianDropout, GaussianNoise
+from normwise.layers.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, GhostBatchNorm3d
 from normwise.layers.global_response_norm import (
     GlobalResponseNorm1d,
     GlobalResponseNorm2d,
@@ -43,6 +52,7 @@ from normwise.layers.layer_norm_act import LayerNormAct, LayerNormAct1d, LayerNo
 from normwise.layers.local_response_norm import LocalResponseNorm
 from normwise.layers.locked_dropout import LockedDropout
 from normwise.layers.lockstep import lockstep
+from normwise.layers.mean_only_batch_norm import MeanOnlyBatchNorm1d, MeanOnlyBatchNorm2d, MeanOnlyBatchNorm3d
 from normwise.layers.monte_carlo import monte_carlo
 from normwise.layers.orthogonal import orthogonal
 from normwise.layers.predict_with_uncertainty import Prediction, predict_with_uncertainty
@@ -50,7 +60,9 @@ from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
 from normwise.layers.rms_norm_act import RMSNormAct, RMSNormAct1d, RMSNormAct2d, RMSNormAct3d
 from normwise.layers.scale_norm import ScaleNorm
 from normwise.layers.spectral_norm import spectral_norm
+from normwise.layers.split_batch_norm import SplitBatchNorm1d, SplitBatchNorm2d, SplitBatchNorm3d
 from normwise.layers.stochastic_depth import StochasticDepth, stochastic_depth_rates
+from normwise.layers.switchable_norm import SwitchableNorm1d, SwitchableNorm2d, SwitchableNorm3d
 from normwise.layers.sync_batch_norm import SyncBatchNorm
 from normwise.layers.weight_dropout import weight_dropout
 from normwise.layers.weight_norm import WeightNorm, remove_weight_norm, weight_norm
@@ -65,6 +77,15 @@ __all__ = [
     "BatchNormAct1d",
     "BatchNormAct2d",
     "BatchNormAct3d",
+    "BatchRenorm1d",
+    "BatchRenorm2d",
+    "BatchRenorm3d",
+    "DecorrelatedBatchNorm1d",
+    "DecorrelatedBatchNorm2d",
+    "DecorrelatedBatchNorm3d",
+    "DomainBatchNorm1d",
+    "DomainBatchNorm2d",
+    "DomainBatchNorm3d",
     "DropBlock1d",
     "DropBlock2d",
     "DropBlock3d",
@@ -77,8 +98,11 @@ __all__ = [
     "DynamicTanh2d",
     "DynamicTanh3d",
     "EmbeddingDropout",
+    "EvoNorm1dB0",
     "EvoNorm1dS0",
+    "EvoNorm2dB0",
     "EvoNorm2dS0",
+    "EvoNorm3dB0",
     "EvoNorm3dS0",
     "FeatureAlphaDropout",
     "FilterResponseNorm1d",
@@ -86,6 +110,9 @@ __all__ = [
     "FilterResponseNorm3d",
     "GaussianDropout",
     "GaussianNoise",
+    "GhostBatchNorm1d",
+    "GhostBatchNorm2d",
+    "GhostBatchNorm3d",
     "GlobalResponseNorm1d",
     "GlobalResponseNorm2d",
     "GlobalResponseNorm3d",
@@ -107,6 +134,9 @@ __all__ = [
     "LayerNormAct3d",
     "LocalResponseNorm",
     "LockedDropout",
+    "MeanOnlyBatchNorm1d",
+    "MeanOnlyBatchNorm2d",
+    "MeanOnlyBatchNorm3d",
     "Prediction",
     "RMSNorm",
     "RMSNorm1d",
@@ -117,7 +147,13 @@ __all__ = [
     "RMSNormAct2d",
     "RMSNormAct3d",
     "ScaleNorm",
+    "SplitBatchNorm1d",
+    "SplitBatchNorm2d",
+    "SplitBatchNorm3d",
     "StochasticDepth",
+    "SwitchableNorm1d",
+    "SwitchableNorm2d",
+    "SwitchableNorm3d",
     "SyncBatchNorm",
     "WeightNorm",
     "WordDropout",
