@@ -4,6 +4,7 @@ On the CPU normwise's own kernels run where they can (`normwise.kernels.registry
 operators run everywhere else. Gradients of any order, forward and reverse, are right either way.
 """
 
+from normwise.functional.adaptive_instance_norm import adaptive_instance_norm
 from normwise.functional.batch_norm import batch_norm
 from normwise.functional.batch_norm_pure import Statistics, batch_norm_pure
 from normwise.functional.batch_renorm import renorm_bound, renorm_correction
@@ -33,6 +34,7 @@ __all__ = [
     "ACTIVATION_NAMES",
     "Moments",
     "Statistics",
+    "adaptive_instance_norm",
     "batch_norm",
     "batch_norm_pure",
     "check_finish",

@@ -36,3 +36,10 @@ def root(squares: Tensor) -> Tensor:
     """The square root, with a gradient of 0 at 0 where `torch.sqrt` has an infinite one."""
     positive = squares > 0
     return torch.where(positive, torch.where(positive, squares, 1.0).sqrt(), 0.0)
+
+
+def variance(input: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The biased variance over the axes, which stay with size 1; torch's, which subtracts the mean first."""
+    if input.numel():
+        return input.var(axes, correction=0, keepdim=True)
+    return input.sum(axes, keepdim=True)  # torch warns of the variance of nothing

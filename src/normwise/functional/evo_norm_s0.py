@@ -7,7 +7,7 @@ from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
 from normwise.functional._channels import check_channels
-from normwise.functional._wide import affine, beside, widened
+from normwise.functional._wide import affine, beside, variance, widened
 from normwise.geometry import divisors
 
 
@@ -49,12 +49,10 @@ def evo_norm_s0(
     check_groups("EvoNormS0", num_groups, channels)
     wide = widened(input)
     gated = wide * torch.sigmoid(wide * beside(v, wide))
-    if input.numel():  # torch warns of the variance of nothing
-        grouped = wide.reshape(input.shape[0], num_groups, channels // num_groups, *input.shape[2:])
-        var = grouped.var(tuple(range(2, grouped.dim())), correction=0, keepdim=True)
-        spread = (-1, -1, channels // num_groups, *(1,) * (input.dim() - 2))
-        gated = gated * torch.rsqrt(var + eps).expand(spread).flatten(1, 2)
-    return affine(gated, weight, bias).to(input.dtype)
+    grouped = wide.reshape(input.shape[0], num_groups, channels // num_groups, *input.shape[2:])
+    rstd = torch.rsqrt(variance(grouped, tuple(range(2, grouped.dim()))) + eps)
+    spread = rstd.expand(-1, -1, channels // num_groups, *(1,) * (input.dim() - 2)).flatten(1, 2)
+    return affine(gated * spread, weight, bias).to(input.dtype)
 
 
 def check_groups(who: str, num_groups: int, channels: int) -> None:

@@ -6,11 +6,20 @@ torch's norms.
 """
 
 from normwise.layers.accumulate_statistics import accumulate_statistics
+from normwise.layers.ada_group_norm import AdaGroupNorm
+from normwise.layers.ada_in import AdaIN, AdaInstanceNorm1d, AdaInstanceNorm2d, AdaInstanceNorm3d
+from normwise.layers.ada_layer_norm import AdaLayerNorm, AdaLayerNormZero
 from normwise.layers.bake_weights import bake_weights_
 from normwise.layers.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d, keras_batch_norm
 from normwise.layers.batch_norm_act import BatchNormAct1d, BatchNormAct2d, BatchNormAct3d
 from normwise.layers.batch_renorm import BatchRenorm1d, BatchRenorm2d, BatchRenorm3d
 from normwise.layers.centred_weight import centred_weight
+from normwise.layers.conditional_batch_norm import (
+    ConditionalBatchNorm1d,
+    ConditionalBatchNorm2d,
+    ConditionalBatchNorm3d,
+)
+from normwise.layers.conditional_norm import ConditionalNorm
 from normwise.layers.decorrelated_batch_norm import (
     DecorrelatedBatchNorm1d,
     DecorrelatedBatchNorm2d,
@@ -30,6 +39,7 @@ from normwise.layers.dynamic_tanh import DynamicTanh, DynamicTanh1d, DynamicTanh
 from normwise.layers.evo_norm_b0 import EvoNorm1dB0, EvoNorm2dB0, EvoNorm3dB0
 from normwise.layers.evo_norm_s0 import EvoNorm1dS0, EvoNorm2dS0, EvoNorm3dS0
 from normwise.layers.explain_backend import explain_backend
+from normwise.layers.film import FiLM
 from normwise.layers.filter_response_norm import (
     FilterResponseNorm1d,
     FilterResponseNorm2d,
@@ -53,12 +63,14 @@ from normwise.layers.local_response_norm import LocalResponseNorm
 from normwise.layers.locked_dropout import LockedDropout
 from normwise.layers.lockstep import lockstep
 from normwise.layers.mean_only_batch_norm import MeanOnlyBatchNorm1d, MeanOnlyBatchNorm2d, MeanOnlyBatchNorm3d
+from normwise.layers.modulation import EmbeddingModulation, LinearModulation, SpatialModulation
 from normwise.layers.monte_carlo import monte_carlo
 from normwise.layers.orthogonal import orthogonal
 from normwise.layers.predict_with_uncertainty import Prediction, predict_with_uncertainty
 from normwise.layers.rms_norm import RMSNorm, RMSNorm1d, RMSNorm2d, RMSNorm3d
 from normwise.layers.rms_norm_act import RMSNormAct, RMSNormAct1d, RMSNormAct2d, RMSNormAct3d
 from normwise.layers.scale_norm import ScaleNorm
+from normwise.layers.spade import SPADE1d, SPADE2d, SPADE3d
 from normwise.layers.spectral_norm import spectral_norm
 from normwise.layers.split_batch_norm import SplitBatchNorm1d, SplitBatchNorm2d, SplitBatchNorm3d
 from normwise.layers.stochastic_depth import StochasticDepth, stochastic_depth_rates
@@ -70,6 +82,13 @@ from normwise.layers.weight_standardization import weight_standardization
 from normwise.layers.word_dropout import EmbeddingDropout, WordDropout
 
 __all__ = [
+    "AdaGroupNorm",
+    "AdaIN",
+    "AdaInstanceNorm1d",
+    "AdaInstanceNorm2d",
+    "AdaInstanceNorm3d",
+    "AdaLayerNorm",
+    "AdaLayerNormZero",
     "AlphaDropout",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -80,6 +99,10 @@ __all__ = [
     "BatchRenorm1d",
     "BatchRenorm2d",
     "BatchRenorm3d",
+    "ConditionalBatchNorm1d",
+    "ConditionalBatchNorm2d",
+    "ConditionalBatchNorm3d",
+    "ConditionalNorm",
     "DecorrelatedBatchNorm1d",
     "DecorrelatedBatchNorm2d",
     "DecorrelatedBatchNorm3d",
@@ -98,6 +121,7 @@ __all__ = [
     "DynamicTanh2d",
     "DynamicTanh3d",
     "EmbeddingDropout",
+    "EmbeddingModulation",
     "EvoNorm1dB0",
     "EvoNorm1dS0",
     "EvoNorm2dB0",
@@ -105,6 +129,7 @@ __all__ = [
     "EvoNorm3dB0",
     "EvoNorm3dS0",
     "FeatureAlphaDropout",
+    "FiLM",
     "FilterResponseNorm1d",
     "FilterResponseNorm2d",
     "FilterResponseNorm3d",
@@ -132,6 +157,7 @@ __all__ = [
     "LayerNormAct1d",
     "LayerNormAct2d",
     "LayerNormAct3d",
+    "LinearModulation",
     "LocalResponseNorm",
     "LockedDropout",
     "MeanOnlyBatchNorm1d",
@@ -146,7 +172,11 @@ __all__ = [
     "RMSNormAct1d",
     "RMSNormAct2d",
     "RMSNormAct3d",
+    "SPADE1d",
+    "SPADE2d",
+    "SPADE3d",
     "ScaleNorm",
+    "SpatialModulation",
     "SplitBatchNorm1d",
     "SplitBatchNorm2d",
     "SplitBatchNorm3d",

@@ -67,7 +67,8 @@ class RMSNorm1d(RMSNormOverChannels):
     """Root mean square normalization over the channels of (N, C) or (N, C, L), position by position.
 
     ``y = x / sqrt(mean(x²) + eps) · weight``, with the mean over C. The weight is (C,), as that of
-    ``torch.nn.RMSNorm(C)`` after moving the channels last, and so is the state_dict key.
+    ``torch.nn.RMSNorm(C)`` after moving the channels last, and so is the state_dict key. Without a weight and with
+    ``eps=1e-8`` it is the PixelNorm of Karras et al. 2018.
 
     Args:
         num_channels: C.

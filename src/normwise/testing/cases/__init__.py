@@ -5,9 +5,9 @@ True
 """
 
 from normwise.testing._case import LayerCase
-from normwise.testing.cases import across_samples, dropout, torch_named, weights, within_sample
+from normwise.testing.cases import across_samples, conditional, dropout, torch_named, weights, within_sample
 
-_FAMILIES = (torch_named, weights, dropout, within_sample, across_samples)
+_FAMILIES = (torch_named, weights, dropout, within_sample, across_samples, conditional)
 
 
 def all_cases() -> dict[str, LayerCase]:
