@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ Cli = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
-    ("what", "name"), [("data", "wine"), ("layers", "BatchNormAct2d"), ("studies", "regularize")]
+    ("what", "name"), [("data", "wine"), ("layers", "GroupNorm"), ("studies", "regularize")]
 )
 def test_names_are_listed_each_with_its_line(cli: Cli, what: str, name: str) -> None:
     answer = cli("list", what)
@@ -46,3 +47,11 @@ def test_columns_are_proposed_from_the_file_that_was_named(tmp_path: Any) -> Non
     assert columns(context, "a") == ["age", "annual income"]
     waiting: Any = SimpleNamespace(params={"data": None}, args=[str(tmp_path / "t.csv")])
     assert columns(waiting, "s") == ["sex"]
+
+
+def test_the_page_of_layers_is_what_the_command_prints(cli: Cli) -> None:
+    page = Path(__file__).parents[2] / "docs" / "layers.md"
+    assert cli("list", "layers", "--markdown").out == page.read_text(), (
+        "normwise list layers --markdown > docs/layers.md"
+    )
+    assert cli("list", "data", "--markdown").code == 2
