@@ -260,6 +260,16 @@ def test_a_modulation_of_ones_own_may_speak_of_every_element() -> None:
     assert_close(layer(x, condition), x * (1 + condition) - condition)
     with pytest.raises(ArgumentError, match="or of the input's axes, each of its size or 1"):
         layer(x, drawn(2, 3, 2, 1))
+    with pytest.raises(ArgumentError, match=r"two tensors\. Got a tensor of shape \(2, 6\)\. hint: split"):
+        layers.ConditionalNorm(None, nn.Linear(4, 6))(torch.zeros(2, 3, 5), torch.zeros(2, 4))
+
+
+def test_one_graph_for_any_sizes_from_a_batch_of_one_on() -> None:
+    layer = filled(layers.SPADE2d(4, 2, 8)).eval()
+    compiled = torch.compile(layer, backend="eager", fullgraph=True, dynamic=True)
+    for n in (1, 3):
+        x, coarse = drawn(n, 4, 4 + n, 5).float(), drawn(n, 2, 3, 3).float()
+        assert_close(compiled(x, coarse), layer(x, coarse))
 
 
 def test_refusals_say_who_and_what() -> None:

@@ -71,7 +71,8 @@ def fitted(who: str, what: str, values: Tensor, input: Tensor, channels_last: bo
         return values.reshape(*(size if place in (0, axis) else 1 for place, size in enumerate(input.shape)))
     sizes = zip(values.shape, input.shape, strict=False)
     same = values.dim() == input.dim() and values.shape[0] == samples
-    if not same or any(size not in (1, whole) for size, whole in sizes):
+    # `in` does not find a symbolic size under `torch.compile(dynamic=True)`.
+    if not same or any(size != 1 and size != whole for size, whole in sizes):
         raise ArgumentError(
             explain(
                 who,

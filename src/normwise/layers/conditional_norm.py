@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from normwise import functional
+from normwise.errors import ArgumentError, explain
 from normwise.functional.modulate import fitted
 from normwise.layers._trace import as_leaf, is_traced
 
@@ -63,6 +64,20 @@ class ConditionalNorm(nn.Module):
         """The output, and what the modulation gives beyond scale and shift, with the input's axes."""
         who = type(self).__name__
         values = self.modulation(self.prepared(input, condition))
+        if not isinstance(values, tuple | list) or len(values) < 2:
+            got = (
+                f"a tensor of shape {tuple(values.shape)}"
+                if isinstance(values, Tensor)
+                else repr(type(values))
+            )
+            raise ArgumentError(
+                explain(
+                    who,
+                    "the modulation must give a scale and a shift, two tensors",
+                    got,
+                    "split one with chunk(2, dim)",
+                )
+            )
         # Before the norm: a condition that does not fit must not move running statistics.
         scale, shift, *more = (
             fitted(who, name, value, input, self.channels_last)
