@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from normwise import layers as nw
 from normwise.errors import ArgumentError
 from normwise.kernels.cpu.library import portable
+from normwise.kernels.registry import use_backend
 from normwise.testing import assert_close
 
 C = 4
@@ -119,6 +121,24 @@ def test_all_batches_count_alike_without_momentum(name: str) -> None:
             total[key] = total.get(key, 0) + value.double() / 4
     for key, mean in total.items():
         assert_close(averaged.get_buffer(key), mean, what=key)
+
+
+@each
+@pytest.mark.parametrize("backend", ["auto", "aten"])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_recomputation_moves_nothing(name: str, backend: str, reentrant: bool) -> None:
+    layer, g = build(name), image(9)
+    call(layer, image(1))
+    twin = copy.deepcopy(layer)
+    x, other = image().requires_grad_(), image().requires_grad_()
+    with use_backend(backend):
+        checkpoint(call, layer, x, use_reentrant=reentrant).backward(g)
+        call(twin, other).backward(g)
+    assert torch.equal(x.grad, other.grad)
+    for key, value in twin.named_buffers():
+        assert torch.equal(layer.get_buffer(key), value), key
+    for key, parameter in twin.named_parameters():
+        assert torch.equal(layer.get_parameter(key).grad, parameter.grad), key
 
 
 @each

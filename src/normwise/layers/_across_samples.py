@@ -10,6 +10,7 @@ from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
 from normwise.functional._channels import check_channels
+from normwise.kernels.aten import Running
 from normwise.layers._state import Device, DType, Ranked, Tracked
 from normwise.layers._trace import as_leaf, is_traced
 
@@ -63,6 +64,16 @@ class AcrossSamples(Ranked, Tracked):
     def by_batch(self) -> bool:
         """Whether a batch's own statistics normalize it: in training, unless they are frozen."""
         return self.training and not self.statistics_frozen
+
+    def tracked(self) -> Running | None:
+        """The running statistics that a pass by the batch's own moves; copies of them where they are to stay.
+
+        Torch's operator saves them for the backward pass, and a checkpoint wants a recomputation to save as much.
+        """
+        running = self.running()
+        if running is None or self.moves():
+            return running
+        return Running(running.mean.clone(), running.var.clone(), running.momentum)
 
     def _apply(self: SelfT, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SelfT:
         before = {name: self._buffers[name] for name in self.wide_buffers}

@@ -77,18 +77,18 @@ class _BatchRenorm(Weighable):
         weight, bias = self.weight, self.bias
         gain = r if weight is None else weight.to(r.dtype) * r
         shift = d if weight is None else weight.to(d.dtype) * d
-        moved = running if self.moves() else None
+        moved: Any = self.tracked()
         return functional.batch_norm(
             input,
-            None if moved is None else moved.mean,
-            None if moved is None else moved.var,
+            moved.mean,
+            moved.var,
             gain,
             shift if bias is None else shift + bias.to(d.dtype),
             True,
             self.momentum,
             self.eps,
-            num_batches_tracked=None if moved is None else moved.batches,
-            num_batches_skipped=None if moved is None else moved.skipped,
+            num_batches_tracked=moved.batches,
+            num_batches_skipped=moved.skipped,
             **after,
         )
 

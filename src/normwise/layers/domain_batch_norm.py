@@ -59,7 +59,7 @@ class _DomainBatchNorm(AcrossSamples):
     def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
         domain: int | Tensor = after["domain"]
-        running: Any = self.running()
+        running: Any = self.tracked() if self.by_batch() else self.running()
         if isinstance(domain, Tensor):
             self._check_domains(domain, input)
             return domain_batch_norm(
@@ -87,18 +87,17 @@ class _DomainBatchNorm(AcrossSamples):
                 running.skipped,
             )
         )
-        tracked = not self.by_batch() or self.moves()
         return functional.batch_norm(
             input,
-            mean if tracked else None,
-            var if tracked else None,
+            mean,
+            var,
             weight,
             bias,
             self.by_batch(),
             self.momentum,
             self.eps,
-            num_batches_tracked=batches if tracked else None,
-            num_batches_skipped=skipped if tracked else None,
+            num_batches_tracked=batches,
+            num_batches_skipped=skipped,
         )
 
     def arguments(self) -> dict[str, Any]:

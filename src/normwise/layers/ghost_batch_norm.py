@@ -51,7 +51,7 @@ class _GhostBatchNorm(Weighable):
             size for _, size in ghost_sizes(input.shape[0], self.ghost_size)
         ):
             return batch_norm_of(self, input, **after)
-        running = self.running() if self.moves() else None
+        running = self.tracked()
         return ghost_batch_norm(input, self.ghost_size, running, self.weight, self.bias, self.eps, **after)
 
     def arguments(self) -> dict[str, Any]:
