@@ -104,7 +104,7 @@ def _plain(
     """Ghosts of one size as models side by side, (K, N, C, *); with momentum 1 they leave their statistics."""
     ghosts, size, channels = stack.shape[:3]
     wide = torch.float64 if stack.dtype == torch.float64 else torch.float32
-    mean = torch.zeros(ghosts, channels, dtype=wide, device=stack.device)
+    mean = stack.new_zeros(ghosts, channels, dtype=wide)  # under a map as batched as the input is
     # Below zero, and lost in any variance that replaces it: a ghost whose statistics are not finite stays there.
     var = torch.full_like(mean, -torch.finfo(wide).tiny)
     gain, shift = (None if p is None else p.expand(ghosts, -1).contiguous() for p in (weight, bias))

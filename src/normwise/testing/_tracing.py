@@ -20,13 +20,41 @@ from normwise.testing.tolerance import assert_close
 
 
 def vmap(case: LayerCase) -> None:
-    """In evaluation a map over a stack of batches gives what a loop gives."""
+    """A map over a stack of batches in evaluation, and over a stack of models in training, gives what a loop gives.
+
+    Models that draw random numbers are left out of the second: a map draws others than a loop.
+    """
     layer = case.layer(training=False)
     stack = torch.stack([case.input(seed=seed) for seed in (0, 1, 2)])
     expected = torch.stack([layer(batch) for batch in stack])
     with runs(case, "vmap"):
         actual = torch.func.vmap(layer)(stack)
     assert_close(actual, expected, what="output of vmap")
+    if not draws(case):
+        _ensemble(case, stack)
+
+
+def _ensemble(case: LayerCase, stack: Tensor) -> None:
+    """Models side by side, as of `torch.func.stack_module_state`: buffers move, each model's as if alone."""
+    layer = case.layer()
+    # By hand: every parametrized module has a class of its own, which torch's function does not allow.
+    parameters = {
+        name: torch.stack([value.detach()] * len(stack)) for name, value in layer.named_parameters()
+    }
+    buffers = {name: torch.stack([value] * len(stack)) for name, value in layer.named_buffers()}
+
+    def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], input: Tensor) -> Tensor:
+        output: Tensor = torch.func.functional_call(layer, (parameters, buffers), (input,))
+        return output
+
+    with runs(case, "vmap"):
+        actual = torch.func.vmap(call)(parameters, buffers, stack)
+    alone = [case.layer() for _ in stack]
+    expected = torch.stack([model(input) for model, input in zip(alone, stack, strict=True)])
+    assert_close(actual, expected, what="output of an ensemble")
+    for name, buffer in buffers.items():
+        each = torch.stack([model.get_buffer(name) for model in alone])
+        assert_close(buffer, each, what=f"{name} of an ensemble")
 
 
 def symbolic(case: LayerCase) -> None:
