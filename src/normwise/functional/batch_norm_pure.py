@@ -73,7 +73,7 @@ def batch_norm_pure(
 
     Returns:
         The output, in the input's shape and dtype, and the new statistics (the given ones in evaluation). A batch that
-        is not finite leaves mean and variance as they were and is counted in `skipped`. New statistics have no gradient.
+        is not finite leaves mean and variance as they were and is counted in `skipped`. The new ones have no gradient.
 
     Raises:
         ArgumentError: (a ValueError) no axis of channels, no statistics in evaluation, a residual or weights of another
