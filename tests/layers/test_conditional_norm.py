@@ -135,10 +135,10 @@ def test_spade(rank: int, norm: str) -> None:
     make = getattr(layers, f"SPADE{rank}d")
     layer = filled(make(4, 2, hidden=3, kernel_size=3, norm=inner, dtype=torch.float64))
     shape = (2, 4, *(4,) * rank)
-    x, coarse = drawn(*shape), drawn(2, 2, *(2,) * rank, seed=1)
+    x, coarse = drawn(*shape), drawn(2, 2, *(3,) * rank, seed=1)
     spread = array(coarse)
     for axis in range(2, rank + 2):
-        spread = np.repeat(spread, 2, axis)  # the nearest of half as many places
+        spread = spread.take([0, 0, 1, 2], axis)  # the place at ⌊3/4 · i⌋, as the authors' resizing has it
     shared = layer.modulation.shared
     middle = np.maximum(convolved(spread, array(shared.weight), array(shared.bias)), 0)
     both = convolved(middle, array(layer.modulation.weight), array(layer.modulation.bias))

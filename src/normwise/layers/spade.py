@@ -36,7 +36,7 @@ class _SPADE(ConditionalNorm):
         super().__init__(norm, modulation)
 
     def prepared(self, input: Tensor, condition: Tensor) -> Tensor:
-        """The map at the input's positions: the nearest label of each."""
+        """The map at the input's positions: at i of n, that at ⌊i · m / n⌋ of its m, as the authors have it."""
         places = tuple(input.shape[2:])
         resizable = condition.dim() == input.dim() and condition.is_floating_point()
         if not resizable or tuple(condition.shape[2:]) == places:
