@@ -85,6 +85,14 @@ def test_constant_weights_give_zeros_and_finite_gradients(value: float) -> None:
         assert parameter.grad.isfinite().all()
 
 
+def test_an_assigned_weight_keeps_its_spread_in_the_gain() -> None:
+    module = weight_standardization(nn.Conv2d(3, 4, 3, groups=1), scaled=True, gamma="relu")
+    assert bool((module.parametrizations.weight[0].gain == 1).all())
+    value = torch.randn(4, 3, 3, 3) * torch.tensor([0.01, 1.0, 5.0, 100.0]).view(4, 1, 1, 1) + 2
+    module.weight = value
+    assert_close(module.weight, value - value.mean(dim=(1, 2, 3), keepdim=True), factor=8)
+
+
 def test_a_signal_keeps_its_variance() -> None:
     # ReLU with its gamma, 30 layers of 512: NF networks' reason. The standard error of one layer's gain is 4 %.
     torch.manual_seed(0)

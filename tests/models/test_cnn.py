@@ -10,11 +10,14 @@ from torch.nn.utils.parametrize import is_parametrized
 from normwise import layers
 from normwise.errors import ArgumentError, UnknownNameError
 from normwise.models import NORMS, POSITIONS, cnn
+from normwise.norms import KINDS
 
+IMAGE_NORMS = [norm for norm in NORMS if KINDS[norm].fits_images]
+OWN_ACTIVATION = ["filter_response", "evonorm_b0", "evonorm_s0"]
 IMAGES = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("norm", [*NORMS, "group:2"])
+@pytest.mark.parametrize("norm", [*IMAGE_NORMS, "group:2", "evonorm_s0:2", "local_response:3", "ghost:3"])
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("residual", [False, True])
 def test_shapes_and_gradients_everywhere(norm: str, position: str, residual: bool) -> None:
@@ -27,7 +30,7 @@ def test_shapes_and_gradients_everywhere(norm: str, position: str, residual: boo
         position=position,
         residual=residual,
         activation="tanh",
-        norm_head=norm != "instance",
+        norm_head=KINDS[norm.partition(":")[0]].fits_features,
     )
     y = model(IMAGES)
     assert y.shape == (4, 3)
@@ -59,11 +62,12 @@ def test_forward_is_blocks_with_pooling_between_then_reduction_head_and_output(
     torch.testing.assert_close(model(images), model.output(x))
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance", "layer", "none"])
+@pytest.mark.parametrize("norm", IMAGE_NORMS)
 @pytest.mark.parametrize("position", POSITIONS)
 def test_only_a_bias_that_the_norm_would_cancel_is_left_out(norm: str, position: str) -> None:
     model = cnn((2, 8, 8), 3, norm=norm, position=position)
-    cancelled = norm in ("batch", "instance") and position == "before"
+    cancelling = ("batch", "instance", "batch_renorm", "ghost", "mean_only", "decorrelated")
+    cancelled = norm in cancelling and position == "before"
     assert [block.weighted.bias is None for block in model.blocks] == [cancelled, cancelled]
     assert model.output.bias is not None
 
@@ -82,11 +86,40 @@ def test_head_is_normalized_unless_told_and_the_output_only_when_told() -> None:
     assert asked(IMAGES).mean(0).abs().max() < 1e-5
 
 
-def test_weight_normalization_lies_on_all_layers_but_the_last() -> None:
-    model = cnn((2, 8, 8), 3, head=(8,), norm="weight", residual=True)
+@pytest.mark.parametrize("norm", OWN_ACTIVATION)
+@pytest.mark.parametrize("position", POSITIONS)
+def test_a_norm_with_its_own_activation_stands_where_the_activation_does(norm: str, position: str) -> None:
+    model = cnn(
+        (2, 8, 8),
+        3,
+        channels=(4, 8),
+        head=(8,),
+        norm=norm,
+        position=position,
+        residual=True,
+        norm_head=False,
+        activation="tanh",
+    )
+    for block in list(model.blocks)[:2]:
+        x = torch.randn(4, block.weighted.in_channels, 8, 8)
+        assert isinstance(block.activation, nn.Identity)
+        summed = block.weighted(x) + block.shortcut(x)
+        torch.testing.assert_close(block(x), block.norm(summed))
+    assert isinstance(model.blocks[2].activation, nn.Tanh)
+    assert model.blocks[2].norm is None
+    with pytest.raises(UnknownNameError, match="unknown activation 'rleu'"):
+        cnn((2, 8, 8), 3, norm=norm, activation="rleu")
+
+
+@pytest.mark.parametrize("norm", [name for name, kind in KINDS.items() if kind.weights])
+def test_what_lies_in_weights_lies_on_all_layers_but_the_last(norm: str) -> None:
+    model = cnn((2, 8, 8), 3, head=(8,), norm=norm, residual=True)
     assert all(is_parametrized(block.weighted, "weight") for block in model.blocks)
     assert is_parametrized(model.blocks[0].shortcut, "weight")
     assert not is_parametrized(model.output)
+    gray = cnn((1, 8, 8), 3, norm=norm, residual=True)
+    spread = norm in ("standardized", "centred")  # one weight has none
+    assert is_parametrized(gray.blocks[0].shortcut, "weight") != spread
 
 
 def test_shortcut_is_the_identity_where_channels_stay() -> None:
@@ -126,6 +159,10 @@ def test_padding_keeps_the_size(kernel_size: int) -> None:
         ({"channels": (4,) * 5}, ArgumentError, r"Got 1 × 1 after 4 blocks\. hint: use 4 blocks at most"),
         ({"channels": (4,) * 4, "norm": "instance"}, ArgumentError, "at least 2 positions in a block"),
         ({"head": (4,), "norm": "instance"}, ArgumentError, "use .layer., or norm_head=False"),
+        ({"norm": "scale"}, ArgumentError, r"takes rows of features\. Got 16 channels of 8 × 8 positions"),
+        ({"channels": (4,) * 4, "norm": "filter_response"}, ArgumentError, "at least 2 positions in a block"),
+        ({"norm": "evonorm_b0", "norm_output": True}, ArgumentError, "width 3, which has none"),
+        ({"norm": "evonorm_s0:3"}, ArgumentError, r"Got 16 and 3\. hint: use a divisor of 16"),
         ({"norm": "group:3"}, ArgumentError, r"Got 16 and 3\. hint: use a divisor of 16"),
         ({"dropout": -0.5}, ValueError, "between 0 and 1"),
     ],

@@ -209,6 +209,11 @@ def test_a_value_that_is_not_among_the_known_ones_is_refused() -> None:
         ("rms", 1, "RMSNorm"),
         ("none", 1, "Identity"),
         ("weight", 2, "Identity"),
+        ("orthogonal", 2, "Identity"),
+        ("ghost:2", 1, "GhostBatchNorm1d"),
+        ("scale", 1, "ScaleNorm"),
+        ("filter_response", 2, "FilterResponseNorm2d"),
+        ("evonorm_s0:4", 2, "EvoNorm2dS0"),
     ],
 )
 def test_a_norm_layer_by_name(kind: str, dims: int, name: str) -> None:
@@ -221,7 +226,7 @@ def test_a_norm_layer_by_name(kind: str, dims: int, name: str) -> None:
 def test_a_norm_layer_that_cannot_be() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'batch'"):
         norm_layer("bacth", 8)
-    with pytest.raises(ArgumentError, match="statistics over positions"):
+    with pytest.raises(ArgumentError, match="Instance Normalization needs positions"):
         norm_layer("instance", 8)
     with pytest.raises(ArgumentError, match="`dims` must be 1 for features or 2 for images"):
         norm_layer("batch", 8, dims=3)

@@ -131,13 +131,14 @@ def test_parameters_are_found_behind_keyword_arguments_that_are_handed_on(write:
     assert not any("Norm" in type(m).__name__ for m in plain.modules())
     assert [m.num_groups for m in grouped.modules() if isinstance(m, nn.GroupNorm)] == [4]
     assert grouped(IMAGES).shape == (12, 5)
-    for norm in ("batch", "layer", "instance", "rms", "weight"):
+    for norm in ("batch", "layer", "instance", "rms", "weight", "ghost:4", "local_response", "orthogonal"):
         try_model(user, IMAGES, TEN % 5, 5, norm=norm)
 
 
-def test_weight_normalization_is_put_on_where_the_model_leaves_it_to_us(write: Write) -> None:
+@pytest.mark.parametrize("norm", ["weight", "spectral", "standardized", "centred", "orthogonal"])
+def test_what_lies_in_weights_is_put_on_where_the_model_leaves_it_to_us(write: Write, norm: str) -> None:
     user = load_user_model(write(TORCHVISION, at="resnet18"))
-    model = user.build((3, 8, 8), 5, norm="weight")
+    model = user.build((3, 8, 8), 5, norm=norm)
     weighted = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert [hasattr(m, "parametrizations") for m in weighted] == [True, False]
 
@@ -165,7 +166,7 @@ def test_build_gets_what_it_has_parameters_for(write: Write, norm: str) -> None:
     assert model(ROWS).shape == (12, 2)
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "switchable"])
 def test_a_seed_draws_equal_weights_whatever_the_normalization(write: Write, norm: str) -> None:
     where = write(
         """

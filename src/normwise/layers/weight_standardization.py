@@ -42,6 +42,15 @@ class WeightStandardization(CentredWeight):
             factor = factor * self.gain
         return (centred * factor).reshape(weight.shape).to(weight.dtype)
 
+    @torch.no_grad()
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """The weight itself; the gain takes its spread, so that what it is assigned differs from it by a mean alone."""
+        if self.gain is not None:
+            centred = self.centred(self.split(widened(weight)))
+            variance = centred.square().mean(dim=self.incoming(centred), keepdim=True)
+            self.gain.copy_((variance + self.eps).sqrt() / self.scale)
+        return weight
+
     def extra_repr(self) -> str:
         """The axis, eps, and gamma of the scaled form."""
         scaled = "" if self.gamma is None else f", scaled=True, gamma={self.gamma:.6g}"
@@ -61,8 +70,8 @@ def weight_standardization(
 
     ``(w − μ) / sqrt(σ² + eps)``, with mean and biased variance over the fan-in, in float32 (float64 for a float64
     weight). Scaled: ``gain · gamma / sqrt(fan-in) · (w − μ) / sqrt(σ² + eps)``, one learned gain per output unit, ones
-    at first, which keeps the variance of a signal without a normalization of activations. The weight's value changes.
-    timm's `StdConv2d` and `ScaledStdConv2d` are these for convolutions.
+    at first, which keeps the variance of a signal without a normalization of activations. The weight's value changes;
+    where one is assigned afterwards (an initialization does), the gain takes its spread. timm's `StdConv2d` and `ScaledStdConv2d` are these for convolutions.
 
     Args:
         module: Linear, any convolution, or a module of your own with a `dim`.
@@ -98,6 +107,10 @@ def weight_standardization(
     kind = WeightStandardization(weight, eps, factor if scaled else None, axis, groups)
     require_spread(who, kind, weight)
     parametrize.register_parametrization(module, name, kind, unsafe=True)
+    if kind.gain is not None:
+        nn.init.ones_(
+            kind.gain
+        )  # what it starts from is for the layer to say, not for the weight that it was built with
     return module
 
 

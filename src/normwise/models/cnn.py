@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from normwise import layers
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.models._sizes import check_sizes
-from normwise.models.activation import make_activation
 from normwise.models.block import Block
 from normwise.models.mlp import dense_block, output_layer
 from normwise.models.norm import Norm
@@ -90,9 +89,9 @@ def cnn(
 ) -> CNN:
     """Build a convolutional network: blocks of convolution, norm, activation, dropout; pooling between them.
 
-    A convolution or linear layer just before Batch or Instance normalization has no bias, which the norm
-    would cancel; all others have one. Weight normalization acts on all layers but the last. Weights are
-    torch's default draw: see `normwise.initialize`.
+    A convolution or linear layer just before a norm that subtracts each channel's mean has no bias, which the norm
+    would cancel; all others have one. What lies in weights (weight, spectral, standardized, centred, orthogonal) lies
+    in those of all layers but the last. Weights are torch's default draw: see `normwise.initialize`.
 
     Args:
         in_shape: (C, H, W) of an image.
@@ -101,9 +100,10 @@ def cnn(
         head: widths of the fully connected blocks behind them.
         kernel_size: of the convolutions, odd, in pixels.
         activation: relu, leaky_relu, gelu, silu, tanh or sigmoid.
-        norm: none, batch, layer, group, ``group:4``, instance, rms or weight. Layer and RMS go over the
-            channels of each position; instance has a weight and a bias; ``group`` takes the largest number of
-            groups, at most 32, that divides the channels and leaves 8 or more in a group.
+        norm: one of `NORMS` that takes images: none, batch, layer, group, ``group:4``, instance, rms, weight, ….
+            Layer and RMS go over the channels of each position; instance has a weight and a bias; ``group`` takes the
+            largest number of groups, at most 32, that divides the channels and leaves 8 or more in a group.
+            filter_response, evonorm_b0 and evonorm_s0 stand in the place of the activation.
         position: of the norm, "before" or "after" the activation.
         dropout: probability, in training, with which a channel is zeroed in convolutional blocks and an
             activation in the head's.
@@ -112,7 +112,7 @@ def cnn(
         pool: between convolutional blocks, 2 × 2: "average", "max" or "none".
         reduce: after them, "average" over the positions or "flatten".
         norm_head: normalize in the head too.
-        norm_output: normalize the outputs as well (``weight``: the last layer's weight).
+        norm_output: normalize the outputs as well (what lies in weights: the last layer's).
 
     Returns:
         A `CNN` from (N, C, H, W) to (N, out_features).
@@ -120,8 +120,8 @@ def cnn(
     Raises:
         UnknownNameError: an unknown activation, normalization, position, pool or reduction.
         ArgumentError: a size below 1, no channels, an even kernel; channels not divisible by the groups; an
-            image too small to pool or for instance normalization; instance normalization in a head or on the
-            outputs; a dropout outside of 0 to 1.
+            image too small to pool or for the norm; in a head or on the outputs a norm that needs positions, as
+            instance; a norm of rows alone (scale); a dropout outside of 0 to 1.
 
     Example:
         >>> import torch
@@ -156,9 +156,10 @@ def cnn(
             Block(
                 choice.wrap(convolution),
                 choice.for_images(after, height, width),
-                make_activation(activation, "cnn"),
+                choice.activation(activation),
                 layers.Dropout2d(dropout) if dropout else None,
-                position=position,
+                # What holds its own activation stands where the activation does: behind the sum.
+                position="after" if choice.kind.is_activation else position,
                 shortcut=_shortcut(features, after, choice) if residual else None,
             )
         )

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from normwise import layers
 from normwise.models._sizes import check_sizes
-from normwise.models.activation import make_activation
 from normwise.models.block import Block
 from normwise.models.norm import Norm
 
@@ -53,28 +52,29 @@ def mlp(
 ) -> MLP:
     """Build a multilayer perceptron: blocks of linear layer, norm, activation, dropout; then a linear layer.
 
-    A linear layer just before Batch normalization has no bias, which the norm would cancel; all others have
-    one. Weight normalization acts on the hidden layers. Weights are torch's default draw: see
-    `normwise.initialize`.
+    A linear layer just before a norm that subtracts the batch's mean has no bias, which the norm would cancel; all
+    others have one. What lies in weights (weight, spectral, standardized, centred, orthogonal) lies in those of the
+    hidden layers. Weights are torch's default draw: see `normwise.initialize`.
 
     Args:
         in_features: the number of inputs, or their shape without the batch; inputs are flattened.
         out_features: the number of outputs.
         widths: of the hidden layers; () gives a linear model.
         activation: relu, leaky_relu, gelu, silu, tanh or sigmoid.
-        norm: none, batch, layer, group, ``group:4``, rms or weight. ``group`` takes the largest number of
-            groups, at most 32, that divides the width and leaves 8 or more in a group.
+        norm: one of `NORMS` that takes features: none, batch, layer, group, ``group:4``, rms, weight, ….
+            ``group`` takes the largest number of groups, at most 32, that divides the width and leaves 8 or more in
+            a group.
         position: of the norm, "before" or "after" the activation.
         dropout: probability with which each activation is zeroed in training.
-        norm_output: normalize the outputs as well (``weight``: the last layer's weight).
+        norm_output: normalize the outputs as well (what lies in weights: the last layer's).
 
     Returns:
         An `MLP` from (N, *in_features) to (N, out_features).
 
     Raises:
         UnknownNameError: an unknown activation, normalization or position.
-        ArgumentError: a size below 1; a width not divisible by the groups; instance normalization, which
-            needs positions; a dropout outside of 0 to 1.
+        ArgumentError: a size below 1; a width not divisible by the groups; a normalization that needs
+            positions, as instance; a dropout outside of 0 to 1.
 
     Example:
         >>> import torch
@@ -101,7 +101,7 @@ def dense_block(before: int, after: int, norm: Norm, activation: str, position: 
     return Block(
         norm.wrap(nn.Linear(before, after, bias=bias)),
         norm.for_features(after),
-        make_activation(activation, norm.who),
+        norm.activation(activation),
         layers.Dropout(dropout) if dropout else None,
         position=position,
     )

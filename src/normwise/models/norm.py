@@ -1,15 +1,20 @@
-"""Normalizations by name, as layers for features (N, C) and for images (N, C, H, W)."""
+"""Normalizations by name, as layers for features (N, C) and for images (N, C, H, W), or in a layer's weight."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 
 from normwise import layers
-from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.errors import ArgumentError, explain
+from normwise.geometry import divisors
+from normwise.models.activation import make_activation
+from normwise.norms import KINDS, Kind, find, number_of, problem_of
 
-NORMS: tuple[str, ...] = ("none", "batch", "layer", "group", "instance", "rms", "weight")
+NORMS: tuple[str, ...] = tuple(KINDS)
 
 _CHANNELS_PER_GROUP = 8
 _MOST_GROUPS = 32
@@ -17,105 +22,128 @@ _MOST_GROUPS = 32
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalization that was asked for: its kind, and for groups how many (None: chosen by the width).
+    """A normalization that was asked for.
 
     Attributes:
-        kind: one of `NORMS`.
-        groups: the number of groups.
+        kind: what is known of it.
+        number: what stood behind its name, if anything.
         who: the function that was asked, for messages.
     """
 
-    kind: str
-    groups: int | None
+    kind: Kind
+    number: int | None
     who: str
 
     @classmethod
     def parse(cls, spec: str, who: str) -> Norm:
         """Read ``"batch"``, ``"group"`` or ``"group:4"``."""
-        kind, colon, text = spec.partition(":")
-        if kind not in NORMS:
-            raise unknown_name(who, "normalization", kind, NORMS)
-        if not colon:
-            return cls(kind, None, who)
-        if kind != "group" or not text.isdecimal() or int(text) < 1:
-            raise ArgumentError(
-                explain(
-                    who,
-                    "a number after the colon is the number of groups of 'group', at least 1",
-                    repr(spec),
-                    f"write {kind!r}" + (" or 'group:4'" if kind == "group" else ""),
-                )
-            )
-        return cls(kind, int(text), who)
+        kind = find(spec, who)
+        problem = problem_of(spec)
+        if problem:
+            raise ArgumentError(explain(who, problem, repr(spec), f"write {kind.name!r}"))
+        return cls(kind, number_of(spec), who)
 
     @property
     def cancels_bias(self) -> bool:
         """Whether the layer subtracts each channel's mean, and with it any bias just before."""
-        return self.kind in ("batch", "instance")
+        return self.kind.cancels_bias
+
+    def activation(self, name: str) -> nn.Module:
+        """The activation that goes with the norm: the named one, or an identity where the norm holds its own."""
+        activation = make_activation(name, self.who)
+        return nn.Identity() if self.kind.is_activation else activation
 
     def wrap(self, weighted: nn.Module) -> nn.Module:
-        """Weight-normalize a layer, in place, if that is what was asked for, and return it."""
-        return layers.weight_norm(weighted) if self.kind == "weight" else weighted
+        """Put what lies in weights on a linear layer or convolution, in place, and return it.
+
+        Its weight keeps its value as far as that can be: a length, a mean or a spectrum may be fixed. A layer stays
+        as it is where a unit has too few incoming weights to have a spread.
+        """
+        kind = self.kind
+        weight: Any = weighted.weight
+        if not kind.weights or weight.numel() < kind.inputs * _units(weighted):
+            return weighted
+        drawn = weight.detach().clone()
+        getattr(layers, kind.weights)(weighted, **kind.options)
+        with torch.no_grad():
+            weighted.weight = drawn
+        return weighted
 
     def for_features(self, width: int) -> nn.Module | None:
         """Return the layer for (N, C), or None where there is none."""
-        match self.kind:
-            case "batch":
-                return layers.BatchNorm1d(width)
-            case "layer":
-                return layers.LayerNorm(width)
-            case "rms":
-                return layers.RMSNorm(width)
-            case "group":
-                return layers.GroupNorm(self._groups_of(width), width)
-            case "instance":
-                raise ArgumentError(
-                    explain(
-                        self.who,
-                        "instance normalization takes its statistics over positions",
-                        f"a fully connected layer of width {width}, which has none",
-                        "use 'layer'" + (", or norm_head=False" if self.who == "cnn" else ""),
-                    )
-                )
-        return None
-
-    def for_images(self, channels: int, height: int, width: int) -> nn.Module | None:
-        """Return the layer for (N, C, H, W), or None where there is none."""
-        match self.kind:
-            case "batch":
-                return layers.BatchNorm2d(channels)
-            case "layer":
-                return layers.LayerNorm2d(channels)
-            case "rms":
-                return layers.RMSNorm2d(channels)
-            case "group":
-                return layers.GroupNorm(self._groups_of(channels), channels)
-            case "instance":
-                if height * width < 2:
-                    raise ArgumentError(
-                        explain(
-                            self.who,
-                            "instance normalization needs at least 2 positions in a block",
-                            f"an image of {height} × {width} there",
-                            "use fewer blocks or pool='none'",
-                        )
-                    )
-                return layers.InstanceNorm2d(channels, affine=True)
-        return None
-
-    def _groups_of(self, channels: int) -> int:
-        divisors = [n for n in range(1, channels + 1) if channels % n == 0]
-        if self.groups is None:
-            most = min(_MOST_GROUPS, max(1, channels // _CHANNELS_PER_GROUP))
-            return max(n for n in divisors if n <= most)
-        if channels % self.groups:
-            listed = ", ".join(map(str, divisors))
+        kind = self.kind
+        if not kind.fits_features:
             raise ArgumentError(
                 explain(
                     self.who,
-                    "the number of channels must be divisible by the number of groups",
-                    f"{channels} and {self.groups}",
-                    f"use a divisor of {channels} ({listed}), or 'group' to have one chosen",
+                    f"{kind.title} needs positions",
+                    f"a fully connected layer of width {width}, which has none",
+                    "use 'layer'" + (", or norm_head=False" if self.who == "cnn" else ""),
                 )
             )
-        return self.groups
+        return self._layer(kind.features, width) if kind.features else None
+
+    def for_images(self, channels: int, height: int, width: int) -> nn.Module | None:
+        """Return the layer for (N, C, H, W), or None where there is none."""
+        kind = self.kind
+        if not kind.fits_images:
+            raise ArgumentError(
+                explain(
+                    self.who,
+                    f"{kind.title} takes rows of features",
+                    f"{channels} channels of {height} × {width} positions",
+                    "use 'rms'",
+                )
+            )
+        if height * width < kind.positions:
+            raise ArgumentError(
+                explain(
+                    self.who,
+                    f"{kind.title} needs at least {kind.positions} positions in a block",
+                    f"an image of {height} × {width} there",
+                    "use fewer blocks or pool='none'",
+                )
+            )
+        return self._layer(kind.images, channels) if kind.images else None
+
+    def _layer(self, name: str, width: int) -> nn.Module:
+        keyword = self.kind.width
+        given = {keyword: width} if keyword else {}
+        number = self._number_for(width)
+        if self.kind.number is not None and number is not None:
+            given |= {key: factor * number for key, factor in self.kind.number.keywords.items()}
+        made: nn.Module = getattr(layers, name)(
+            *([width] if keyword == "" else []), **given, **self.kind.options
+        )
+        return made
+
+    def _number_for(self, channels: int) -> int | None:
+        number = self.kind.number
+        if number is None:
+            return None
+        if self.number is None:
+            return _groups(channels) if number.by_width else number.default
+        known = divisors(channels)
+        if number.divides and self.number not in known:
+            raise ArgumentError(
+                explain(
+                    self.who,
+                    f"the number of channels must be divisible by the number of {number.noun}s",
+                    f"{channels} and {self.number}",
+                    f"use a divisor of {channels} ({', '.join(map(str, known))}), "
+                    f"or {self.kind.name!r} to have one chosen",
+                )
+            )
+        return self.number
+
+
+def _groups(channels: int) -> int:
+    """The largest number of groups, within bounds, that divides the channels."""
+    most = min(_MOST_GROUPS, max(1, channels // _CHANNELS_PER_GROUP))
+    return max(n for n in divisors(channels) if n <= most)
+
+
+def _units(weighted: Any) -> int:
+    """The output units of a linear layer or convolution."""
+    units: int = weighted.out_features if isinstance(weighted, nn.Linear) else weighted.out_channels
+    return units

@@ -17,7 +17,6 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from normwise.errors import ArgumentError, explain, unknown_name
-from normwise.layers import weight_norm
 from normwise.models.norm import Norm
 from normwise.models.user_adapt import Adaptation, Adapted, find_adaptation
 from normwise.models.user_convert import convert
@@ -72,8 +71,8 @@ class UserModel:
 
         Its initial weights are its own draw, of random numbers that depend on `seed` alone (`paired_draws`):
         equal for equal seeds and shapes, whatever normalization lies between. Lazy layers have their shapes.
-        With ``norm="weight"`` Weight normalization is put on all linear layers and convolutions but the last,
-        if the model takes a norm and has none of its own there.
+        What lies in weights (``norm="weight"``, "spectral", …) is put on all linear layers and convolutions but the
+        last, if the model takes a norm and has none of its own there.
 
         Args:
             in_shape: (F,) for rows, (C, H, W) for images.
@@ -105,8 +104,8 @@ class UserModel:
                 must = "forward must take float32, which the model is converted to"
                 hint = f"leave the conversion to {listed(sorted(kinds - {'float32'}))} out of the model"
                 raise ArgumentError(explain(self.title, must, error.words, hint)) from None
-        if Norm.parse(facts.norm, self.title).kind == "weight" and "norm" in self.varies:
-            _weight_normalize_(model)
+        if "norm" in self.varies:
+            _wrap_(model, Norm.parse(facts.norm, self.title))
         whole = model if how.changes_nothing else Adapted(model, how, facts.out_features)
         return whole, how, ", ".join(sorted(kinds - {"float32"}))
 
@@ -283,13 +282,13 @@ def weighted(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, nn.Linear | _ConvNd)]
 
 
-def _weight_normalize_(model: nn.Module) -> None:
-    """Weight-normalize all weighted layers but the last, unless the model has seen to it itself."""
+def _wrap_(model: nn.Module, norm: Norm) -> None:
+    """Put a norm that lies in weights on all weighted layers but the last, unless the model has seen to it itself."""
     layers = weighted(model)
     own = any("parametrizations" in module._modules or "weight_g" in module._parameters for module in layers)
-    if own:
+    if own or not norm.kind.weights:
         return
     owners = [id(module.weight) for module in layers]
     for module in layers[:-1]:
         if owners.count(id(module.weight)) == 1:  # a weight that two layers share has one length for both
-            weight_norm(module)
+            norm.wrap(module)

@@ -14,16 +14,18 @@ def norm_layer(kind: str, features: int, *, dims: int = 1) -> nn.Module:
     """Return the normalization layer of a variant's name, so that ``build(norm=…)`` is a few lines.
 
     Args:
-        kind: none, batch, layer, group, ``group:4``, instance, rms or weight. None and weight give an identity:
-            Weight normalization lies in the layers themselves, where `compare` puts it if the network has none.
+        kind: one of `NORMS`, as none, batch, layer or ``group:4``. None and what lies in weights (weight, spectral,
+            standardized, centred, orthogonal) give an identity: `compare` puts these on the layers themselves, if the
+            network has none there. Behind filter_response, evonorm_b0 and evonorm_s0 no activation goes: they hold
+            their own.
         features: channels C of what is normalized, at least 1.
         dims: 1 for features (N, C), 2 for images (N, C, H, W). Over images, layer and rms go over the channels of
             each position.
 
     Raises:
         UnknownNameError: an unknown normalization.
-        ArgumentError: `dims` is neither 1 nor 2; instance normalization of features, which have no positions;
-            `features` not divisible by the groups.
+        ArgumentError: `dims` is neither 1 nor 2; of features a normalization that needs positions, as instance; of
+            images one of rows alone (scale); `features` not divisible by the groups.
 
     Example:
         >>> import torch
@@ -47,7 +49,7 @@ def norm_layer(kind: str, features: int, *, dims: int = 1) -> nn.Module:
     if features < 1:
         raise ArgumentError(explain("norm_layer", "`features` must be at least 1", repr(features)))
     norm = Norm.parse(kind, "norm_layer")
-    # Instance normalization asks how large the image is; that is not known here, and torch's layer tells later.
+    # How large the image is decides whether some fit; that is not known here, and the layer tells later.
     layer = norm.for_features(features) if dims == 1 else norm.for_images(features, 2, 2)
     return nn.Identity() if layer is None else layer
 
