@@ -141,7 +141,7 @@ def test_arguments_by_name_and_by_place() -> None:
 
 
 def test_what_cannot_be_traced_is_one_message() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Linear(4, 4)))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Linear(5, 4)))
     with pytest.raises(
         ArgumentError, match=r"fold: the model must run on the example.*\(in `1.0`\).*\(2, 3, 6, 6\)"
     ):
