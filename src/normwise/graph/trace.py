@@ -82,7 +82,6 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.failed = ""
         self._first: dict[int, str] = {}
         self._names: dict[str, list[str]] = {}
         for name, module in model.named_modules(remove_duplicate=False):
@@ -101,7 +100,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __enter__(self) -> _Watch:
         self._handles = (
             hooks.register_module_forward_pre_hook(self._begin),
-            hooks.register_module_forward_hook(self._end, with_kwargs=True, always_call=True),
+            hooks.register_module_forward_hook(self._end, with_kwargs=True),
         )
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -110,6 +109,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
+
+    @property
+    def failed(self) -> str:
+        """The innermost module that has begun and not ended."""
+        return self._open[-1][1] if self._open else ""
 
     def graph(self, model: nn.Module, training: bool) -> Graph:
         """What was seen. A result that a module keeps in an attribute counts as returned."""
@@ -152,9 +156,6 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name is None:
             return
         number, _, parent, begin = self._open.pop()
-        if output is None and not self.failed:
-            # Called after an exception, too: then the innermost module comes first.
-            self.failed = name
         found = self._numbers(output)
         inputs = self._numbers((arguments, named))
         self._calls[number] = Call(number, name, inputs, found, parent, begin, len(self._ops))
