@@ -29,6 +29,14 @@ class Number:
     divides: bool = False
     by_width: bool = False
 
+    def counted(self, value: int) -> str:
+        """So many of what it counts.
+
+        >>> Number({}, "sample", " a ghost").counted(16)
+        '16 samples a ghost'
+        """
+        return f"{value:,} {self.noun}{'' if value == 1 else 's'}{self.of}"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -85,6 +93,28 @@ class Kind:
         """Whether it can stand before or after the activation."""
         return bool(self.features or self.images) and not self.is_activation
 
+    @property
+    def summary(self) -> str:
+        """What it is and what it goes with, in a line.
+
+        >>> KINDS["ghost"].summary
+        'Ghost Batch Normalization; ghost:4 for 4 samples a ghost'
+        >>> KINDS["evonorm_b0"].summary
+        'EvoNorm-B0; images only; holds its own activation'
+        """
+        parts = [self.title or "the plain network"]
+        if not self.fits_features:
+            parts.append("images only")
+        if not self.fits_images:
+            parts.append("rows of features only")
+        if self.weights:
+            parts.append("in the weights of all layers but the last")
+        if self.is_activation:
+            parts.append("holds its own activation")
+        if self.number is not None:
+            parts.append(f"{self.name}:4 for {self.number.counted(4)}")
+        return "; ".join(parts)
+
 
 _GROUPS = Number({"num_groups": 1}, "group", divides=True, by_width=True)
 
@@ -139,7 +169,7 @@ _ROWS = (
         number=Number(
             {"plain_steps": 1, "d_max_step": 5, "r_max_step": 8},
             "step",
-            " of Batch Normalization",
+            " of Batch Normalization first",
             default=20,
         ),
         cancels_bias=True,
@@ -210,7 +240,7 @@ _ROWS = (
         options={"scaled": True},
         inputs=2,
     ),
-    Kind("centred", "Centred Weights", weights="centred_weight", inputs=2),
+    Kind("centred", "Weight Centring", weights="centred_weight", inputs=2),
     Kind("orthogonal", "Orthogonal Weights", weights="orthogonal"),
 )
 

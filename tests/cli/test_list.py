@@ -17,7 +17,8 @@ Cli = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
-    ("what", "name"), [("data", "wine"), ("layers", "GroupNorm"), ("studies", "regularize")]
+    ("what", "name"),
+    [("data", "wine"), ("layers", "GroupNorm"), ("norms", "evonorm_b0"), ("studies", "regularize")],
 )
 def test_names_are_listed_each_with_its_line(cli: Cli, what: str, name: str) -> None:
     answer = cli("list", what)
@@ -37,6 +38,7 @@ def test_what_the_shell_proposes_is_what_there_is() -> None:
     assert set(DATA_NAMES) == set(known())
     assert set(METRICS) == set(MEASURES)
     assert norms("none,la") == ["none,layer"]
+    assert norms("none,ev") == ["none,evonorm_b0", "none,evonorm_s0"]
     assert "article" in STUDIES
 
 

@@ -25,10 +25,18 @@ def question(data: str = "wine", **fields: Any) -> Any:
     [
         ({"batch_sizes": (500,)}, ["--batch-size 500", "training rows", "use --batch-size"]),
         ({"batch_sizes": (1,), "variants": both("batch")}, ["Batch", "--norm group"]),
+        ({"batch_sizes": (1,), "variants": both("decorrelated")}, ["Decorrelated Batch", "--norm group"]),
         ({"variants": both("group:3")}, ["8 and 3", "1, 2, 4, 8"]),
+        ({"variants": both("decorrelated:3")}, ["8 and 3", "1, 2, 4, 8"]),
+        ({"data": "digits", "variants": both("evonorm_s0:4")} | CNN, ["6 and 4", "1, 2, 3, 6"]),
         ({"data": "digits", "variants": both("group:4")} | CNN, ["6 and 4", "1, 2, 3, 6"]),
         (CNN, ["a cnn needs images", "13 columns", "--network mlp"]),
         ({"variants": ({"norm": "instance"},)}, ["Instance Normalization needs positions"]),
+        ({"variants": ({"norm": "evonorm_b0"},)}, ["EvoNorm-B0 needs positions"]),
+        (
+            {"data": "digits", "variants": ({"norm": "scale"},)} | CNN,
+            ["Scale Normalization takes rows of features", "--norm rms"],
+        ),
         ({"variants": both("instance")}, ["two variants or more of one network", "Got none."]),
         ({"variants": ({"norm": "none"},)}, ["two variants or more", "--norm none,batch"]),
         ({"goal": 0.9}, ["--goal", "90 for 0.9"]),
@@ -97,6 +105,30 @@ def test_what_a_setting_leaves_out_is_noted() -> None:
     assert "instance: left out" in prepared.notes[mlp.ground.name][0]
     assert [variant.name for variant in cnn.variants] == ["none", "layer", "instance"]
     assert prepared.notes[cnn.ground.name] == ()
+
+
+def test_each_network_gets_what_fits_it() -> None:
+    variants = (*both("filter_response"), {"norm": "global_response"}, {"norm": "scale"})
+    networks = ({"kind": "mlp", "widths": (8,)}, {"kind": "cnn", "channels": (4,), "head": (8,)})
+    mlp, cnn = (prepared := prepare(question("digits", variants=variants, networks=networks))).plans
+    assert [variant.name for variant in mlp.variants] == ["none", "scale"]
+    assert prepared.notes[mlp.ground.name] == (
+        "filter_response, global_response: left out, because each needs positions",
+    )
+    assert [variant.name for variant in cnn.variants] == ["none", "filter_response", "global_response"]
+    assert prepared.notes[cnn.ground.name] == ("scale: left out, because it takes rows of features",)
+
+
+def test_a_batch_that_is_one_ghost_is_noted() -> None:
+    def notes(norm: str) -> tuple[str, ...]:
+        prepared = prepare(question(variants=both(norm), batch_sizes=(16,)))
+        return prepared.notes[prepared.plans[0].ground.name]
+
+    assert notes("ghost") == (
+        "ghost: a batch of 16 is one ghost, so that it trains as Batch Normalization does; name a smaller ghost, as "
+        "in ghost:4",
+    )
+    assert notes("ghost:8") == ()
 
 
 def test_settings_are_named_by_what_they_differ_in() -> None:

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from normwise.compare.network_spec import Network
+from normwise.compare.network_spec import Network, NetworkKind
 from normwise.compare.spec import LEARNING_RATES, Spec, make_spec
 from normwise.compare.variant import NORMS, product
 from normwise.errors import ArgumentError, UnknownNameError
+from normwise.norms import KINDS
 
 
 @pytest.mark.parametrize(
@@ -30,8 +31,9 @@ from normwise.errors import ArgumentError, UnknownNameError
         ({"networks": ({"kind": "mlp", "depth": 3},)}, ["`networks` has no field 'depth'"]),
         ({"networks": ({"kind": "mlp", "widths": (0,)},)}, ["--width", "1 to 16,384"]),
         ({"variants": ({"dropout": 1.0},)}, ["--dropout", "less than 1"]),
-        ({"variants": ({"norm": "batch:4"},)}, ["only group takes a number of groups"]),
-        ({"variants": ({"norm": "group:0"},)}, ["at least 1"]),
+        ({"variants": ({"norm": "batch:4"},)}, ["batch takes no number"]),
+        ({"variants": ({"norm": "group:0"},)}, ["--norm", "must count groups, at least 1"]),
+        ({"variants": ({"norm": "ghost:x"},)}, ["--norm", "must count samples a ghost, at least 1"]),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_its_option(fields: dict[str, Any], words: list[str]) -> None:
@@ -46,6 +48,8 @@ def test_a_wrong_value_is_one_line_that_names_its_option(fields: dict[str, Any],
     ("fields", "near"),
     [
         ({"variants": ({"norm": "bacth"},)}, "Did you mean 'batch'"),
+        ({"variants": ({"norm": "gost:16"},)}, "Did you mean 'ghost'"),
+        ({"variants": ({"norm": "conditional"},)}, "scale, spectral, standardized, switchable, weight."),
         ({"variants": ({"augment": ("rotat:5",)},)}, "Did you mean 'rotate'"),
         ({"initializations": ({"scheme": "xavjer"},)}, "Did you mean 'xavier'"),
         ({"activation": "rleu"}, "Did you mean 'relu'"),
@@ -84,11 +88,22 @@ def test_every_normalization_that_fits_is_the_default() -> None:
     spec = make_spec({})
     assert [v.name for v in spec.variants_for("cnn")] == list(NORMS)
     assert [v.name for v in spec.variants_for("mlp")] == [norm for norm in NORMS if norm != "instance"]
+    assert NORMS == ("none", "batch", "layer", "group", "instance", "rms", "weight")
     for rates in LEARNING_RATES.values():
         assert len(rates) >= 3
         assert all(b / a == pytest.approx(10) for a, b in itertools.pairwise(rates))
     assert len({init.scale for init in spec.initializations}) == 2
     assert spec.seeds == 5
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "model"])
+def test_what_does_not_fit_a_network_is_left_out_of_its_variants(kind: NetworkKind) -> None:
+    every = [variant.name for variant in make_spec({"norms": list(KINDS)}).variants_for(kind)]
+    images = {
+        *("instance", "filter_response", "evonorm_b0", "evonorm_s0", "global_response", "local_response"),
+    }
+    missing = {"mlp": images, "cnn": {"scale"}, "model": set()}[kind]
+    assert every == [name for name in KINDS if name not in missing]
 
 
 def test_the_baseline_is_the_plain_network_else_the_first_else_the_one_asked_for() -> None:

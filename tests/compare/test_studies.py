@@ -42,7 +42,7 @@ def test_regularizers_are_compared_on_all_and_on_few_rows() -> None:
 
 def test_initializations_are_variants_that_each_find_their_own_learning_rate() -> None:
     question = prepared("init")
-    assert names(question)[:4] == ["none", "xavier", "orthogonal", "lsuv"]
+    assert names(question)[:4] == ["none", "xavier", "none + orthogonal", "lsuv"]
     (plan,) = question.plans
     by_name = {variant.name: plan.trial(variant, 0.1, 0).initialization for variant in plan.variants}
     assert by_name["none"] == by_name["batch"] == Initialization()

@@ -1,17 +1,21 @@
 import pytest
 
 from normwise.augment import MIXES, OPERATIONS
-from normwise.compare.variant import AUGMENTATIONS, Variant, parse_variant, product
+from normwise.compare.variant import AUGMENTATIONS, SCHEMES, Variant, parse_variant, product
 from normwise.errors import ArgumentError
+from normwise.norms import KINDS
 from normwise.report import names
 
 
 def test_a_product_holds_every_combination_once() -> None:
     variants = product(
-        norms=("none", "batch", "weight"), positions=("before", "after"), dropouts=(0.0, 0.2), l2=(0.0, 1e-3)
+        norms=("none", "batch", "weight", "orthogonal", "evonorm_b0"),
+        positions=("before", "after"),
+        dropouts=(0.0, 0.2),
+        l2=(0.0, 1e-3),
     )
-    assert len(variants) == len({variant.name for variant in variants}) == 4 * 4
-    assert all(v.position == "before" for v in variants if v.norm in ("none", "weight"))
+    assert len(variants) == len({variant.name for variant in variants}) == 6 * 4
+    assert all(v.position == "before" for v in variants if v.norm != "batch")
 
 
 def test_a_name_says_all_that_differs_from_a_plain_network() -> None:
@@ -31,6 +35,33 @@ def test_a_name_says_all_that_differs_from_a_plain_network() -> None:
     assert Variant().name == "none"
 
 
+def test_a_position_that_makes_no_difference_is_no_part_of_a_name() -> None:
+    assert Variant(norm="ghost:16", position="after").name == "ghost:16 after"
+    for norm in ("none", "weight", "spectral", "evonorm_s0:4"):
+        assert Variant(norm=norm, position="after").name == norm
+
+
+def test_no_two_things_share_a_name_and_all_are_spelled_out() -> None:
+    """An initialization and a norm are called orthogonal, an augmentation and a norm scale."""
+    variants = [
+        *(Variant(norm=norm) for norm in KINDS),
+        *(Variant(init=scheme) for scheme in SCHEMES),
+        *(Variant(init=f"{scheme}:0.1") for scheme in SCHEMES),
+        *(Variant(augment=(name,)) for name in AUGMENTATIONS),
+        *(Variant(augment=(f"{name}:0.1",)) for name in AUGMENTATIONS),
+    ]
+    assert len({variant.name for variant in variants}) == len(variants)
+    told = {variant: names.full_name(variant.name) for variant in variants}
+    assert len(set(told.values())) == len(variants)
+    for variant, words in told.items():
+        if variant.norm != "none":
+            assert words == KINDS[variant.norm].title
+        elif variant.init:
+            assert " initialization" in words
+        elif variant.augment:
+            assert words.startswith("augmentation (")
+
+
 def test_a_variant_is_read_from_text() -> None:
     fields = parse_variant(
         "norm=group:4, dropout=0.2, augment=flip+rotate:10, position=after, norm_output=true"
@@ -38,6 +69,7 @@ def test_a_variant_is_read_from_text() -> None:
     assert Variant.model_validate(fields) == Variant(
         norm="group:4", dropout=0.2, augment=("flip", "rotate:10"), position="after", norm_output=True
     )
+    assert parse_variant("norm=ghost:16,l2=0.1") == {"norm": "ghost:16", "l2": "0.1"}
 
 
 @pytest.mark.parametrize("text", ["batch", "norm=batch,droput=0.1"])

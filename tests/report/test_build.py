@@ -160,6 +160,25 @@ def test_errata_carry_measurements(comparison: Comparison) -> None:
     assert all(item.measured == "" for item in items)
 
 
+def test_errata_on_batch_normalization_measure_no_other(comparison: Comparison) -> None:
+    setting = comparison.settings[0]
+    other = {"batch": "batch_renorm"}
+    renamed = replace(
+        setting,
+        variants=tuple(replace(v, name=other.get(v.name, v.name)) for v in setting.variants),
+        claims=tuple(replace(c, variant=other.get(c.variant, c.variant)) for c in setting.claims),
+    )
+    told = " ".join(
+        item.measured
+        for section in build(replace(comparison, settings=(renamed,))).sections
+        for block in section.blocks
+        if isinstance(block, ErrataList)
+        for item in block.items
+        if "Batch" in item.sentence and "correlation" not in item.measured
+    )
+    assert "batch_renorm" not in told
+
+
 def test_words_that_claim_too_much_are_absent(make: Callable[..., Comparison]) -> None:
     for regression in (False, True):
         text = str(asdict(build(make(regression=regression)))).lower()

@@ -89,8 +89,8 @@ Preset = Annotated[
 Norm = Annotated[
     list[str] | None,
     _option(
-        "Normalizations: none, batch, layer, group, group:4, instance, rms, weight. Repeat or separate by commas, as "
-        "with every option that takes several values.",
+        "Normalizations: none, batch, layer, group, group:4, instance, rms, weight, which are compared by default, or "
+        "any of `normwise list norms`. Repeat or separate by commas, as with every option that takes several values.",
         _QUESTION,
         complete=norms,
     ),

@@ -25,9 +25,9 @@ def data_names(incomplete: str) -> list[str]:
 
 def norms(incomplete: str) -> list[str]:
     """Normalizations."""
-    from normwise.compare.variant import NORMS
+    from normwise.norms import KINDS
 
-    return _starting(NORMS, incomplete)
+    return _starting(KINDS, incomplete)
 
 
 def augmentations(incomplete: str) -> list[str]:

@@ -45,14 +45,25 @@ def _studies() -> dict[str, Any]:
     return dict(STUDIES)
 
 
-_LISTS: dict[str, Callable[[], dict[str, Any]]] = {"data": _data, "layers": _layers, "studies": _studies}
+def _norms() -> dict[str, Any]:
+    from normwise.norms import KINDS
+
+    return {name: kind.summary for name, kind in KINDS.items()}
+
+
+_LISTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "data": _data,
+    "layers": _layers,
+    "norms": _norms,
+    "studies": _studies,
+}
 
 
 def list_names(
     what: Annotated[
         str,
         typer.Argument(
-            help="data, layers or studies.",
+            help="data, layers, norms or studies.",
             show_default=False,
             autocompletion=lambda incomplete: [name for name in _LISTS if name.startswith(incomplete)],
         ),
@@ -62,7 +73,7 @@ def list_names(
         bool, typer.Option("--markdown", help="Layers as a page, with formulas and what the evidence says.")
     ] = False,
 ) -> None:
-    """Show the names that commands understand: data sets, layers, studies."""
+    """Show the names that commands understand: data sets, layers, normalizations of a comparison, studies."""
     if what not in _LISTS:
         raise unknown_name("list", "list", what, _LISTS)
     if markdown:

@@ -160,7 +160,7 @@ def _plans(
     for ground in grounds(spec, steps_of=lambda size, share: _steps(spec, size, share, sizes[0])):
         said = list(_left_out(spec, ground))
         if not tried:
-            _check_variants(spec.variants_for(ground.network.kind), ground)
+            _check_variants(spec, ground)
         plan = Plan(spec, ground, data=data.fingerprint, measure=measure)
         if not tried:
             split = split_for(ground, data, 0)
@@ -196,9 +196,9 @@ def _left_out(spec: Spec, ground: Ground) -> tuple[str, ...]:
     missing = [variant.name for variant in spec.variants or () if variant not in there]
     if not missing:
         return ()
-    return (
-        f"{', '.join(missing)}: left out, because Instance Normalization needs positions to average over",
-    )
+    needs = "needs positions" if ground.network.kind == "mlp" else "takes rows of features"
+    each = "it" if len(missing) == 1 else "each"
+    return (f"{', '.join(missing)}: left out, because {each} {needs}",)
 
 
 def _tried(plan: Plan, split: Split, *, by_name: bool) -> tuple[dict[Variant, str], tuple[str, ...]]:
@@ -245,22 +245,26 @@ def _check_goal(goal: float | None, measure: Measure) -> None:
         )
 
 
-def _check_variants(variants: Sequence[Variant], ground: Ground) -> None:
+def _check_variants(spec: Spec, ground: Ground) -> None:
+    variants = spec.variants_for(ground.network.kind)
     if not variants:
+        images = ground.network.kind == "cnn"
+        first = next(variant.kind.title for variant in spec.variants or ())
+        needs = "takes rows of features" if images else "needs positions, and this network has none"
         raise ArgumentError(
             explain(
                 "compare",
                 f"at least one variant must fit the {ground.network.kind}",
-                "none: Instance Normalization needs positions, and this network has none",
-                "add --norm layer, or use --network cnn on images",
+                f"none: {first} {needs}",
+                "add --norm rms" if images else "add --norm layer, or use --network cnn on images",
             )
         )
     for variant in variants:
-        if ground.batch_size == 1 and variant.norm == "batch":
+        if ground.batch_size == 1 and variant.kind.across_samples:
             raise ArgumentError(
                 explain(
                     "compare",
-                    "Batch Normalization needs at least two rows a batch",
+                    f"{variant.kind.title} needs at least two rows a batch",
                     "--batch-size 1",
                     "use --norm group, which does not look at the batch, or a larger batch",
                 )

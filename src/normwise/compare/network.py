@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from normwise import layers
 from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError, explain
+from normwise.functional.ghost_batch_norm import ghost_sizes
 from normwise.initialize import initialize_
 from normwise.initialize._layers import weighted_layers
-from normwise.layers import initialize_weight_norm_
 from normwise.models import SingleLogit, UserModel, cnn, load_user_model, mlp, paired_draws
 from normwise.models.user import weighted
 from normwise.models.user_fill import Facts
 from normwise.models.user_try import check_batch, check_variant
+
+_GHOSTS = (layers.GhostBatchNorm1d, layers.GhostBatchNorm2d)
 
 
 def build(
@@ -74,7 +77,7 @@ def _cnn(network: Network, variant: Variant, in_shape: tuple[int, ...], out_feat
         residual=network.residual,
         pool=pooling(network, in_shape),
         reduce=network.reduce,
-        norm_head=variant.norm != "instance",  # a head has no positions to average over
+        norm_head=variant.kind.fits_features,  # a head has no positions to average over
         **_shared(network, variant),
     )
 
@@ -155,7 +158,8 @@ def initialize(
 
     The scheme "own" keeps the draw that `build` made under its seed, and its scale multiplies the weights of linear
     layers and convolutions. The other schemes draw these layers anew and leave all others as they were built.
-    Weight normalization then gets its data-dependent initialisation from the batch (Salimans & Kingma 2016).
+    Weight normalization then gets its data-dependent initialisation from the batch (Salimans & Kingma 2016); what
+    else lies in weights keeps what was drawn as far as it can.
     """
     if initialization.scheme == "own":
         if initialization.scale != 1.0:
@@ -170,9 +174,9 @@ def initialize(
             batch=batch,
             activation=network.activation,
         )
-    if variant.norm == "weight":
+    if variant.kind.start:
         with torch.no_grad():
-            initialize_weight_norm_(model, batch)
+            getattr(layers, variant.kind.start)(model, batch)
 
 
 def _weighted(model: nn.Module) -> Sequence[Any]:
@@ -186,22 +190,39 @@ def try_batch(
     """Run a batch through a built network; of a user's model, all that can go wrong is found and explained.
 
     Returns:
-        Sentences on what was seen of a user's model.
+        Sentences on what was seen: of a variant that is another one for batches of this size, of a user's model.
 
     Raises:
         ArgumentError: an exception of the user's code; outputs or gradients that are not finite; a normalization or
             a dropout rate that changes nothing.
     """
+    notes = list(_remarks(network, variant, model, len(inputs)))
     if network.kind != "model":
         model(inputs)
-        return ()
+        return tuple(notes)
     user = user_model(network)
-    notes = check_batch(user, model, inputs, targets)
+    notes += check_batch(user, model, inputs, targets)
     shape = tuple(inputs.shape[1:])
     check_variant(
         user, inputs, Facts(shape, out_features, variant.norm, asked_activation(network), variant.dropout)
     )
     return tuple(notes)
+
+
+def _remarks(network: Network, variant: Variant, model: nn.Module, rows: int) -> Iterator[str]:
+    """What a reader must know of a variant's normalization."""
+    for size in {m.ghost_size for m in model.modules() if isinstance(m, _GHOSTS)}:
+        if sum(number for number, _ in ghost_sizes(rows, size)) > 1:
+            continue
+        yield (
+            f"{variant.name}: a batch of {rows} is one ghost, so that it trains as Batch Normalization does; "
+            f"name a smaller ghost, as in ghost:{max(2, rows // 4)}"
+        )
+    if network.kind == "model" and variant.kind.is_activation:
+        yield (
+            f"{variant.name}: {variant.kind.title} holds its own activation; the model must leave its activation away "
+            "behind it"
+        )
 
 
 def notes_of_model(network: Network, in_shape: tuple[int, ...], out_features: int) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from normwise.compare.network_spec import (
 from normwise.compare.problems import first_problem
 from normwise.compare.variant import NORMS, Variant, product
 from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.norms import find
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 
@@ -176,7 +177,7 @@ class Spec(Frozen):
         return self
 
     def variants_for(self, kind: NetworkKind) -> tuple[Variant, ...]:
-        """The variants compared on a network of that kind; without positions there is no Instance normalization."""
+        """The variants compared on a network of that kind, which not every normalization fits."""
         if self.variants is None:
             return product(norms=[norm for norm in NORMS if _fits(norm, kind)])
         return tuple(variant for variant in self.variants if _fits(variant.norm, kind))
@@ -209,8 +210,9 @@ class Spec(Frozen):
 
 
 def _fits(norm: str, kind: NetworkKind) -> bool:
-    """Instance Normalization averages over positions, and a multilayer perceptron has none."""
-    return not (kind == "mlp" and norm == "instance")
+    """Some need positions, of which a multilayer perceptron has none; what a user's model takes is seen later."""
+    known = find(norm, "compare")
+    return {"mlp": known.fits_features, "cnn": known.fits_images, "model": True}[kind]
 
 
 def make_spec(fields: dict[str, Any]) -> Spec:

@@ -52,8 +52,8 @@ class Training:
         policy, self._mix = build_both(variant.augment)
         self._augment = policy if policy.magnitudes else None
         self._classes = None if self._targets.is_floating_point() else split.out_features
-        # Soft-thresholding has no meaning for the direction of a normalized weight; there the penalty joins the loss.
-        direct = variant.norm != "weight"
+        # Soft-thresholding has no meaning for what a weight is computed from; there the penalty joins the loss.
+        direct = not variant.kind.weights
         self._proximal = L1(variant.l1) if variant.l1 and direct else None
         self._penalties = [L2(variant.l2)] * bool(variant.l2) + [L1(variant.l1)] * bool(
             variant.l1 and not direct

@@ -11,10 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from normwise.compare.problems import first_problem
 from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.norms import COMPARED, KINDS, Kind, find, problem_of
 
 Position = Literal["before", "after"]
 
-NORMS = ("none", "batch", "layer", "group", "instance", "rms", "weight")
+NORMS = COMPARED
+"""What is compared where nobody names any; all names are in `normwise.norms.KINDS`."""
+
 SCHEMES = ("he", "xavier", "orthogonal", "lsuv", "gaussian", "own")
 """`own` is the draw that a model's builder makes; the other schemes draw anew."""
 
@@ -29,8 +32,8 @@ class Variant(BaseModel):
     """One way to train the network.
 
     Attributes:
-        norm: "none", "batch", "layer", "group", "group:4", "instance", "rms" or "weight".
-        position: the normalization stands before or after the activation.
+        norm: one of `normwise.norms.KINDS`, such as "none", "batch" or "group:4".
+        position: the normalization stands before or after the activation, unless it lies in weights or holds its own.
         dropout: drop rate after every hidden layer (channel-wise after convolutions).
         l1: strength λ of λ·Σ|w|, applied as a proximal step after the optimizer's, so that weights reach exact zeros.
         l2: strength λ of λ/2·Σw², added to the loss.
@@ -55,11 +58,10 @@ class Variant(BaseModel):
     @field_validator("norm")
     @classmethod
     def _known_norm(cls, value: str) -> str:
-        kind, separator, groups = value.partition(":")
-        if kind not in NORMS:
-            raise unknown_name("compare", "normalization", kind, NORMS)
-        if separator and (kind != "group" or not groups.isdigit() or int(groups) < 1):
-            raise ValueError("only group takes a number of groups, at least 1, as in group:4")
+        find(value, "compare")
+        problem = problem_of(value)
+        if problem:
+            raise ValueError(problem)
         return value
 
     @field_validator("augment")
@@ -81,13 +83,20 @@ class Variant(BaseModel):
         return value
 
     @property
+    def kind(self) -> Kind:
+        """What is known of its normalization."""
+        return find(self.norm, "compare")
+
+    @property
     def name(self) -> str:
         """A short name that says what differs from a plain network.
 
         >>> Variant(norm="batch", position="after", dropout=0.2).name
         'batch after + dropout 0.2'
+        >>> Variant(init="xavier").name, Variant(init="orthogonal").name, Variant(norm="orthogonal").name
+        ('xavier', 'none + orthogonal', 'orthogonal')
         """
-        position = " after" if self.position == "after" and self.norm not in ("none", "weight") else ""
+        position = " after" if self.position == "after" and self.kind.has_position else ""
         parts = [self.norm + position + (" + output" if self.norm_output else "")]
         parts += [
             f"{word} {value:g}"
@@ -104,8 +113,14 @@ class Variant(BaseModel):
         if self.init:
             scheme, _, scale = self.init.partition(":")
             parts.append(scheme + (f" ×{float(scale):g}" if scale else ""))
-        # "none" says something only where there is nothing else to say.
-        return " + ".join(parts[1:] if parts[0] == "none" and len(parts) > 1 else parts)
+        # "none" says something only where there is nothing else to say, or what is said is a normalization's name.
+        silent = parts[0] == "none" and len(parts) > 1 and not _is_norm(parts[1])
+        return " + ".join(parts[1:] if silent else parts)
+
+
+def _is_norm(part: str) -> bool:
+    """Whether a part of a name reads as a normalization: an initialization and an augmentation are called alike."""
+    return part.partition(":")[0] in KINDS
 
 
 def _is_positive(text: str) -> bool:
@@ -134,7 +149,7 @@ def product(
     for norm, position, dropout, a, b, decay, augment in itertools.product(
         norms, positions, dropouts, l1, l2, weight_decays, augments
     ):
-        placed: Position = "before" if norm in ("none", "weight") else position
+        placed: Position = position if find(norm, "compare").has_position else "before"
         try:
             variant = Variant(
                 norm=norm, position=placed, dropout=dropout, l1=a, l2=b, weight_decay=decay, augment=augment

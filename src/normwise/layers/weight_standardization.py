@@ -71,7 +71,8 @@ def weight_standardization(
     ``(w − μ) / sqrt(σ² + eps)``, with mean and biased variance over the fan-in, in float32 (float64 for a float64
     weight). Scaled: ``gain · gamma / sqrt(fan-in) · (w − μ) / sqrt(σ² + eps)``, one learned gain per output unit, ones
     at first, which keeps the variance of a signal without a normalization of activations. The weight's value changes;
-    where one is assigned afterwards (an initialization does), the gain takes its spread. timm's `StdConv2d` and `ScaledStdConv2d` are these for convolutions.
+    where one is assigned afterwards (an initialization does), the gain takes its spread. timm's `StdConv2d` and
+    `ScaledStdConv2d` are these for convolutions.
 
     Args:
         module: Linear, any convolution, or a module of your own with a `dim`.

@@ -5,6 +5,7 @@ Sources: Ioffe & Szegedy 2015; Santurkar et al. 2018; Bjorck et al. 2018; Wu & H
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from normwise.report.document import ErrataList, Erratum
@@ -128,11 +129,16 @@ _ERRATA: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def _variants(comparison: Comparison, *words: str) -> Iterable[tuple[Setting, VariantResult]]:
+def _batch_variants(comparison: Comparison) -> Iterable[tuple[Setting, VariantResult]]:
     for setting in comparison.settings:
         for variant in setting.variants:
-            if not words or any(word in variant.name.lower() for word in words):
+            if _is_batch(variant.name):
                 yield setting, variant
+
+
+def _is_batch(variant: str) -> bool:
+    """Whether a variant has Batch Normalization itself, and not one that is named after it."""
+    return re.search(r"\bbatch\b", variant.lower()) is not None
 
 
 def _tell(parts: list[str]) -> str:
@@ -144,7 +150,7 @@ def _inference(comparison: Comparison) -> str:
         [
             f"{setting.name}, {variant.name}: the final training loss differs by "
             f"{quantity(100 * abs(variant.train_eval_discrepancy), '%')} between the two modes"
-            for setting, variant in _variants(comparison, "batch")
+            for setting, variant in _batch_variants(comparison)
             if variant.train_eval_discrepancy is not None
         ]
     )
@@ -185,7 +191,7 @@ def _speed(comparison: Comparison) -> str:
     for setting in comparison.settings:
         for claim in setting.claims:
             fixed = (claim.evidence or {}).get("fixed_ratio")
-            batch = "batch" in claim.variant.lower()
+            batch = _is_batch(claim.variant)
             if claim.claim == "faster" and batch and claim.effect.value and fixed:
                 parts.append(
                     f"{setting.name}, {claim.variant}: {effect(claim.effect)} in steps at its own learning "
@@ -196,7 +202,7 @@ def _speed(comparison: Comparison) -> str:
 
 def _gap(comparison: Comparison) -> str:
     parts = []
-    for setting, variant in _variants(comparison, "batch"):
+    for setting, variant in _batch_variants(comparison):
         gap = variant.gap
         if gap.value is not None:
             spread = interval(gap.interval, gap.unit)

@@ -6,17 +6,10 @@ import re
 import unicodedata
 from dataclasses import replace
 
+from normwise.norms import KINDS
 from normwise.report.numbers import count, listing
 from normwise.results import Comparison
 
-_NORMS = {
-    "batch": "Batch Normalization",
-    "layer": "Layer Normalization",
-    "group": "Group Normalization",
-    "instance": "Instance Normalization",
-    "rms": "RMS Normalization",
-    "weight": "Weight Normalization",
-}
 # As a label, and as the subject of a sentence.
 _PENALTIES = {
     "dropout": ("dropout {}", "dropout {}"),
@@ -89,14 +82,15 @@ def full_name(variant: str, *, subject: bool = False) -> str:
 
 def _norm(part: str) -> str | None:
     """Return the full name of a normalization, "" for none, None where it is no normalization."""
-    kind, _, place = part.partition(" ")
-    kind, _, groups = kind.partition(":")
+    spec, _, place = part.partition(" ")
+    name, _, number = spec.partition(":")
     if part == "none":
         return ""
-    if kind not in _NORMS or place not in ("", "after"):
+    kind = KINDS.get(name)
+    if kind is None or place not in ("", "after"):
         return None
-    size = f" ({count(int(groups), 'group')})" if groups.isdigit() else ""
-    return _NORMS[kind] + size + " after the activation" * (place == "after")
+    counted = kind.number.counted(int(number)) if kind.number is not None and number.isdigit() else ""
+    return kind.title + (f" ({counted})" if counted else "") + " after the activation" * (place == "after")
 
 
 def _addition(part: str, *, subject: bool) -> str:
