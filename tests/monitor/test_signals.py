@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
-from normwise.layers import weight_norm
+from normwise.layers import FilterResponseNorm2d, weight_norm
 from normwise.models import cnn, mlp
 from normwise.monitor import SignalProbe
+from normwise.norms import KINDS
 
 
 @pytest.fixture
@@ -80,7 +81,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "before": lambda: mlp((6,), 3, widths=(8, 8, 8), norm="batch"),
     "after": lambda: mlp((6,), 3, widths=(8, 8, 8), norm="batch", position="after", dropout=0.5),
     "layer": lambda: mlp((6,), 3, widths=(8, 8, 8), norm="layer"),
-    "weight": lambda: mlp((6,), 3, widths=(8, 8, 8), norm="weight"),
+    **{
+        norm: lambda norm=norm: mlp((6,), 3, widths=(8, 8, 8), norm=norm)
+        for norm, kind in KINDS.items()
+        if kind.fits_features and norm not in ("none", "batch", "layer")
+    },
 }
 
 
@@ -154,6 +159,57 @@ def test_residual_blocks_are_named_by_their_main_path() -> None:
     probe = SignalProbe(model, inputs, targets, F.cross_entropy)
     assert len(probe.layers) == 3
     assert not any("shortcut" in name for name in probe.layers)
+
+
+IMAGES = torch.randn(16, 2, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
+
+
+@pytest.mark.parametrize("norm", [norm for norm, kind in KINDS.items() if kind.fits_images])
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_block_of_a_convolutional_network_is_seen(norm: str, residual: bool) -> None:
+    torch.manual_seed(0)
+    model = cnn(
+        (2, 8, 8),
+        3,
+        channels=(4, 8),
+        head=(6,),
+        norm=norm,
+        norm_head=KINDS[norm].fits_features,
+        residual=residual,
+    )
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    probe = SignalProbe(model, *IMAGES, F.cross_entropy)
+    first, second = probe.measure(0), probe.measure(0)
+    assert first == second
+    assert probe.layers == ("blocks.0.weighted", "blocks.1.weighted", "blocks.2.weighted")
+    assert probe.sizes == (4 * 64, 8 * 16, 6)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    received, returned = [], []
+    for block in model.blocks:
+        acting = block.norm if KINDS[norm].is_activation and block.norm is not None else block.activation
+        acting.register_forward_pre_hook(lambda m, args: received.append(args[0]))
+        acting.register_forward_hook(lambda m, args, out: returned.append(out))
+    loss = F.cross_entropy(model.train()(IMAGES[0]), IMAGES[1])
+    expected = [float(g.square().mean().sqrt()) for g in torch.autograd.grad(loss, received)]
+    assert first.gradient_rms == pytest.approx(expected, rel=1e-3)
+    assert first.activation_mean == pytest.approx(
+        [float(y.detach().mean()) for y in returned], rel=1e-3, abs=1e-6
+    )
+    assert first.activation_std == pytest.approx(
+        [float(y.detach().std(correction=0)) for y in returned], rel=1e-3
+    )
+
+
+def test_without_its_threshold_a_filter_response_leaves_the_activation_to_what_follows() -> None:
+    torch.manual_seed(0)
+    norm = FilterResponseNorm2d(4, threshold=False)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    probe = SignalProbe(model, *IMAGES, F.cross_entropy)
+    assert probe.layers == ("0",)
+    assert probe.measure(0).activation_mean[0] == pytest.approx(
+        float(norm(model[0](IMAGES[0])).relu().mean().detach())
+    )
 
 
 def test_a_network_without_hidden_layers_has_no_signals(batch: tuple[torch.Tensor, torch.Tensor]) -> None:

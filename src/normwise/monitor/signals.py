@@ -1,8 +1,8 @@
 """What goes on inside a network, layer by layer, measured on one fixed batch in training mode.
 
-A hidden layer is a Linear or convolution together with the activation function that its output reaches next; what
-the activation function receives is the layer's pre-activation, what it returns is the layer's activation. Axes: N
-samples, C channels (units), S positions.
+A hidden layer is a Linear or convolution together with the activation that its output reaches next: one of torch's
+functions, or a normalization that holds an activation of its own. What the activation receives is the layer's
+pre-activation, what it returns is the layer's activation. Axes: N samples, C channels (units), S positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
+from normwise import layers
 from normwise.kernels.registry import use_backend
 from normwise.monitor.preserve import preserved
 from normwise.results import LayerSignals
@@ -34,6 +36,22 @@ ACTIVATIONS: frozenset[Any] = frozenset(
 )
 """Torch's activation functions; its modules call them."""
 
+OWN_ACTIVATION: tuple[type[nn.Module], ...] = tuple(
+    getattr(layers, name.replace("#", str(rank)))
+    for name in ("FilterResponseNorm#d", "EvoNorm#dB0", "EvoNorm#dS0")
+    for rank in (1, 2, 3)
+)
+"""Normalizations that stand in the place of an activation."""
+
+_CLOSED = (
+    *OWN_ACTIVATION,
+    layers.DynamicTanh,
+    layers.DynamicTanh1d,
+    layers.DynamicTanh2d,
+    layers.DynamicTanh3d,
+)
+"""Layers whose calls of torch's activation functions are a part of their formula."""
+
 QUANTILES = (0.15, 0.5, 0.85)
 _MOST_SAMPLES = 4096  # of N·S in a correlation: its error is below .02 then, and its cost bounded
 
@@ -43,7 +61,7 @@ class SignalProbe:
 
     Args:
         model: any module whose hidden layers are Linear or convolutions followed by torch's activations, as modules
-            or as functions.
+            or as functions, or by one of `OWN_ACTIVATION`.
         inputs, targets: the batch; the same one each time, so that measurements differ by the model alone.
         loss: loss(output, targets) → scalar.
 
@@ -76,9 +94,8 @@ class SignalProbe:
 
             return note
 
-        def activated(received: Tensor, run: Callable[[], Tensor]) -> Tensor:
+        def activated(received: Tensor) -> None:
             calls.append(("", None, received))
-            return run()
 
         handles = [
             module.register_forward_pre_hook(watch(name), with_kwargs=True)
@@ -86,7 +103,7 @@ class SignalProbe:
             if isinstance(module, WEIGHTED)
         ]
         try:
-            with preserved(self._model, training=True), torch.no_grad(), _Activations(activated):
+            with preserved(self._model, training=True), torch.no_grad(), _Activations(self._model, activated):
                 torch.manual_seed(0)  # the same path through a network that draws one
                 self._model(self._inputs)
         finally:
@@ -111,15 +128,13 @@ class SignalProbe:
         """One forward and one backward pass outside of training."""
         calls: list[tuple[GradientEdge | None, Tensor, Tensor]] = []
 
-        def watch(received: Tensor, run: Callable[[], Tensor]) -> Tensor:
+        def watch(received: Tensor) -> Callable[[Tensor], None]:
             # Taken before the call, which may work in place: the edge still leads to the gradient of this value.
             edge = get_gradient_edge(received) if received.requires_grad else None
             value = received.detach().clone()
-            output = run()
-            calls.append((edge, value, output.detach().clone()))
-            return output
+            return lambda output: calls.append((edge, value, output.detach().clone()))
 
-        with preserved(self._model, training=True), _Activations(watch):
+        with preserved(self._model, training=True), _Activations(self._model, watch):
             torch.manual_seed(0)  # the same dropout masks at every step
             loss = self._loss(self._model(self._inputs), self._targets)
             edges = [calls[ordinal][0] for _, _, ordinal in self._hidden]
@@ -143,33 +158,60 @@ class SignalProbe:
             )
 
 
+Watch = Callable[[Tensor], Callable[[Tensor], None] | None]
+"""Gets what an activation receives, and gives what gets its output."""
+
+
 class _Activations(TorchFunctionMode):
-    """Hands each call of an activation function to `watch(received, run)`, which must call `run`.
+    """Hands each activation of a model to `watch`, before it runs.
 
     Torch's operators are asked for meanwhile: a kernel that does an activation in the same pass calls no function for
     it.
     """
 
-    def __init__(self, watch: Callable[[Tensor, Callable[[], Tensor]], Tensor]) -> None:
+    def __init__(self, model: nn.Module, watch: Watch) -> None:
         super().__init__()
+        self._model = model
         self._watch = watch
         self._backend = use_backend("aten")
+        self._inside: list[Callable[[Tensor], None] | None] = []  # of closed layers, the innermost last
+        self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Any:
+        for module in self._model.modules():
+            if isinstance(module, _CLOSED):
+                self._handles.append(module.register_forward_pre_hook(self._enter_layer))
+                self._handles.append(module.register_forward_hook(self._leave_layer))
         self._backend.__enter__()
         return super().__enter__()  # type: ignore[no-untyped-call]
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)  # type: ignore[no-untyped-call]
         self._backend.__exit__(*raised)
+        for handle in self._handles:
+            handle.remove()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in ACTIVATIONS:
+        if func not in ACTIVATIONS or self._inside:
             return func(*args, **kwargs)
-        return self._watch(args[0] if args else kwargs["input"], lambda: func(*args, **kwargs))
+        done = self._watch(args[0] if args else kwargs["input"])
+        output = func(*args, **kwargs)
+        if done is not None:
+            done(output)
+        return output
+
+    def _enter_layer(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        # A filter response normalization without its threshold leaves the activation to what follows.
+        whole = isinstance(module, OWN_ACTIVATION) and getattr(module, "threshold", True) and not self._inside
+        self._inside.append(self._watch(args[0]) if whole else None)
+
+    def _leave_layer(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        done = self._inside.pop()
+        if done is not None:
+            done(output)
 
 
 def _gradients(loss: Tensor, sources: Sequence[GradientEdge | Tensor | None]) -> list[Tensor | None]:
