@@ -12,6 +12,7 @@ from normwise.compare.network import build
 from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.snippets import snippets
 from normwise.compare.variant import Variant
+from normwise.norms import KINDS
 from normwise.results import Snippet
 
 ROW, IMAGE, CLASSES = (6,), (2, 8, 8), ("a", "b", "c")
@@ -19,12 +20,14 @@ MLP = Network(kind="mlp", widths=(16, 16, 8))
 CNN = Network(kind="cnn", channels=(16, 32, 32), head=(8,))
 RESIDUAL = Network(kind="cnn", channels=(16, 16, 32), head=(), residual=True)
 
+FITS = {"mlp": lambda kind: kind.fits_features, "cnn": lambda kind: kind.fits_images}
+
 CASES: dict[str, tuple[Network, Variant]] = {
     **{
         f"{network.kind} {norm}": (network, Variant(norm=norm))
         for network in (MLP, CNN)
-        for norm in ("none", "batch", "layer", "group", "group:4", "instance", "rms", "weight")
-        if not (network.kind == "mlp" and norm == "instance")
+        for norm in (*KINDS, "group:4", "ghost:16", "batch_renorm:100", "decorrelated:2", "evonorm_s0:4")
+        if (FITS["mlp"] if network is MLP else FITS["cnn"])(KINDS[norm.partition(":")[0]])
     },
     **{
         f"residual {norm}": (RESIDUAL, Variant(norm=norm, position=position, dropout=dropout))
@@ -35,6 +38,15 @@ CASES: dict[str, tuple[Network, Variant]] = {
             ("group", "before", 0.0),
             ("layer", "after", 0.0),
             ("weight", "before", 0.0),
+            ("spectral", "before", 0.0),
+            ("standardized", "before", 0.0),
+            ("orthogonal", "before", 0.2),
+            ("ghost:16", "after", 0.0),
+            ("evonorm_b0", "before", 0.2),
+            ("evonorm_s0", "before", 0.0),
+            ("filter_response", "after", 0.0),
+            ("local_response:3", "before", 0.0),
+            ("decorrelated:4", "before", 0.0),
         )
     },
     "after, dropout": (MLP, Variant(norm="batch", position="after", dropout=0.25)),
@@ -42,6 +54,8 @@ CASES: dict[str, tuple[Network, Variant]] = {
     "output": (MLP, Variant(norm="batch", norm_output=True)),
     "cnn output": (CNN, Variant(norm="rms", norm_output=True)),
     "weight output": (MLP, Variant(norm="weight", norm_output=True)),
+    "spectral output": (MLP, Variant(norm="spectral", norm_output=True)),
+    "switchable output": (MLP, Variant(norm="switchable", position="after", norm_output=True)),
     "flatten": (CNN.model_copy(update={"reduce": "flatten"}), Variant(norm="batch")),
     "deep": (Network(kind="mlp", widths=(8,) * 12), Variant(norm="layer", dropout=0.1)),
     "deep cnn": (Network(kind="cnn", channels=(8,) * 9, residual=True), Variant(norm="batch")),

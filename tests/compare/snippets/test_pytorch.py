@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from normwise.compare.network import build, count_parameters
+from normwise.compare.network import build, count_parameters, initialize
 from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.training import make_optimizer
 from normwise.compare.variant import Variant
@@ -131,10 +131,37 @@ def test_weight_normalization_starts_from_the_data(write: Write) -> None:
     torch.testing.assert_close(first.std(0, correction=0), torch.ones(16), rtol=1e-3, atol=0)
 
 
-def test_l1_makes_exact_zeros_and_joins_the_loss_under_weight_normalization(write: Write) -> None:
+@pytest.mark.parametrize("norm", ["standardized", "centred", "spectral", "orthogonal"])
+@pytest.mark.parametrize("scheme", ["he", "own"])
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_what_lies_in_weights_starts_as_it_did(norm: str, scheme: str, scale: float, write: Write) -> None:
+    network, variant = Network(kind="mlp", widths=(200, 100)), Variant(norm=norm)
+    start = Initialization(scheme=scheme, scale=scale)
+    pasted = run(write(network, variant, start, lr=1e-12, in_shape=(300,))[0])
+    wanted = build(network, variant, (300,), 3)
+    initialize(wanted, variant, network, start, seed=0, batch=pasted["X"])
+    spreads = [
+        torch.stack([m.weight.detach().std() for m in model.eval().modules() if isinstance(m, nn.Linear)])
+        for model in (pasted["model"], wanted)
+    ]
+    torch.testing.assert_close(spreads[0], spreads[1], rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["standardized", "centred"])
+def test_a_shortcut_of_a_single_weight_stays_plain(norm: str, write: Write) -> None:
+    gray, variant = (1, 8, 8), Variant(norm=norm)
+    pasted = run(write(RESIDUAL, variant, in_shape=gray)[0])["model"]
+    wanted = build(RESIDUAL, variant, gray, 3)
+    assert [tuple(t.shape) for t in pasted.state_dict().values()] == [
+        tuple(t.shape) for t in wanted.state_dict().values()
+    ]
+
+
+@pytest.mark.parametrize("norm", ["weight", "spectral", "standardized", "centred", "orthogonal"])
+def test_l1_makes_exact_zeros_and_joins_the_loss_where_weights_are_computed(norm: str, write: Write) -> None:
     sparse = run(write(MLP, Variant(l1=0.5), lr=0.1)[0])
     assert sparsity(sparse["model"]) > 0.05
-    joined = write(MLP, Variant(norm="weight", l1=0.5))[0]
+    joined = write(MLP, Variant(norm=norm, l1=0.5))[0]
     assert "+ l1(model)" in joined.text
     assert "proximal" not in joined.text
     run(joined)
@@ -185,6 +212,8 @@ def test_every_step_is_trained(write: Write) -> None:
         (MLP, Variant(norm="layer"), False),
         (CNN, Variant(norm="layer"), True),
         (MLP, Variant(norm="weight"), True),
+        (MLP, Variant(norm="ghost"), True),
+        (MLP, Variant(norm="orthogonal"), True),
         (MLP, Variant(weight_decay=0.1), True),
     ],
 )

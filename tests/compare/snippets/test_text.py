@@ -11,6 +11,7 @@ from normwise.compare.network_spec import Initialization, Network
 from normwise.compare.snippets.text import LINE, number
 from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError
+from normwise.norms import KINDS
 from normwise.results import Snippet
 
 MLP = Network(kind="mlp", widths=(16, 16, 8))
@@ -50,9 +51,16 @@ def test_large_images_do_not_fill_the_memory(write: Write) -> None:
 
 
 def test_keras_says_what_it_does_not_have(write: Write) -> None:
-    _, weight = write(MLP, Variant(norm="weight"))
-    assert weight.text == ""
-    assert "no weight normalization" in weight.note
+    for norm, kind in KINDS.items():
+        network = MLP if kind.fits_features else CNN
+        _, snippet = write(network, Variant(norm=norm))
+        assert bool(snippet.text) == kind.keras
+        assert (snippet.note == f"Keras 3 has no layer for {kind.title}.") == (not kind.keras)
+    assert {norm for norm, kind in KINDS.items() if kind.keras} == {
+        *("none", "batch", "layer", "group", "instance", "rms", "spectral"),
+    }
+    _, spectral = write(MLP, Variant(norm="spectral"))
+    assert "no gradient goes through its norm" in spectral.note
     _, augmented = write(CNN, Variant(augment=("shift", "erase", "flip:0.3")))
     assert "without the augmentation flip, erase" in augmented.note
     assert "RandomTranslation" in augmented.text

@@ -89,7 +89,7 @@ def assert_same_network(found: nn.Module, wanted: nn.Module, in_shape: tuple[int
     torch.testing.assert_close(found.eval()(x), wanted.eval()(x))
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group:4", "weight"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group:4", "weight", "spectral", "ghost:3"])
 def test_a_builder_is_called_with_the_recommended_norm(norm: str, folder: Path, write: Write) -> None:
     folder.joinpath("user_net_plain.py").write_text(PLAIN)
     network = Network(
@@ -100,14 +100,14 @@ def test_a_builder_is_called_with_the_recommended_norm(norm: str, folder: Path, 
     assert keras.text == ""
     assert "PyTorch" in keras.note
     assert f'norm="{norm}"' in code.text or norm == "none"
-    if norm != "weight":
+    if norm not in ("weight", "spectral"):
         assert "from user_net_plain import build" in code.text
     pasted = run(code)
     assert_same_network(pasted["model"], build(network, variant, ROW, 3), ROW)
     assert not pasted["model"].training
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "instance", "rms"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group", "instance", "rms", "switchable"])
 def test_classes_of_layers_are_handed_over_as_classes(norm: str, folder: Path, write: Write) -> None:
     folder.joinpath("nets").mkdir()
     folder.joinpath("nets", "user_net_classes.py").write_text(CLASSES)

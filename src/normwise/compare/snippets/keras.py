@@ -11,9 +11,10 @@ from normwise.results import Snippet
 
 
 def keras(recipe: Recipe) -> Snippet:
-    """The variant in Keras; no text under weight normalization, which Keras does not have."""
-    if recipe.variant.norm == "weight":
-        return Snippet("Keras", "", "Keras 3 has no weight normalization.")
+    """The variant in Keras; no text where Keras does not have the normalization."""
+    kind = recipe.variant.kind
+    if not kind.keras:
+        return Snippet("Keras", "", f"Keras 3 has no layer for {kind.title}.")
     kernels = kernel_arguments(recipe)
     body = [
         *_data(recipe),
@@ -94,6 +95,11 @@ def _notes(recipe: Recipe) -> list[str]:
         notes.append(
             "Batch Normalization keeps the biased variance for predictions, and the smaller last batch of an epoch "
             "is trained on"
+        )
+    if recipe.variant.norm == "spectral":
+        notes.append(
+            "SpectralNormalization divides the kernel that is kept in each training step, and no gradient goes "
+            "through its norm"
         )
     augmentations, missing = augmentation_layers(recipe.variant.augment)
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from normwise.compare.snippets.text import call
 
@@ -30,12 +31,14 @@ def layer_text(
     name = type(module).__name__
     match module:
         case nn.Linear():
-            return call("layers.Dense", str(module.out_features), _bias(module), weights)
+            return _normalized(module, call("layers.Dense", str(module.out_features), _bias(module), weights))
         case nn.Conv2d():
             size = module.kernel_size[0]
             padding = 'padding="same"' if size > 1 else None
             channels = units or str(module.out_channels)
-            return call("layers.Conv2D", channels, str(size), padding, _bias(module), weights)
+            return _normalized(
+                module, call("layers.Conv2D", channels, str(size), padding, _bias(module), weights)
+            )
         case nn.GroupNorm():
             count = groups or str(module.num_groups)
             return call("layers.GroupNormalization", f"groups={count}", "epsilon=1e-5")
@@ -58,6 +61,11 @@ def layer_text(
     if name.startswith("RMSNorm"):
         return f"layers.RMSNormalization(epsilon={_RMS_EPSILON})"
     return _ACTIVATIONS[name]
+
+
+def _normalized(module: nn.Module, text: str) -> str:
+    """The layer, under Spectral Normalization if its weight is: Keras has no other parametrization."""
+    return call("layers.SpectralNormalization", text) if is_parametrized(module, "weight") else text
 
 
 def _bias(module: nn.Linear | nn.Conv2d) -> str | None:

@@ -9,7 +9,7 @@ from torch import nn
 from normwise.compare.snippets.keras_augmentation import augmentation_layers
 from normwise.compare.snippets.keras_layers import layer_text
 from normwise.compare.snippets.keras_weights import KernelArguments
-from normwise.compare.snippets.pytorch_layers import varying_groups
+from normwise.compare.snippets.normalization_text import groups_in, varying_groups
 from normwise.compare.snippets.recipe import Recipe
 from normwise.compare.snippets.stages import Stage
 from normwise.compare.snippets.text import LONGEST_RUN, call, sequence
@@ -89,5 +89,5 @@ def _residual_function(stages: tuple[Stage, ...], kernels: KernelArguments) -> l
 
 def _residual_call(stage: Stage, stages: tuple[Stage, ...]) -> str:
     convolution = next(module for module in stage.modules if isinstance(module, nn.Conv2d))
-    groups = next((str(m.num_groups) for m in stage.modules if isinstance(m, nn.GroupNorm)), None)
-    return call("residual", "x", str(convolution.out_channels), groups if varying_groups(stages) else None)
+    groups = groups_in(stage) if varying_groups(stages) else None
+    return call("residual", "x", str(convolution.out_channels), groups)

@@ -14,20 +14,20 @@ from normwise.results import Snippet
 
 def pytorch(recipe: Recipe) -> Snippet:
     """The variant in PyTorch; normwise is imported only for what torch does not have."""
-    stages = recipe.stages
+    stages, kind = recipe.stages, recipe.variant.kind
     model = []
     if any(stage.shortcut is not None for stage in stages):
-        model += ["", *residual_class(stages), "", ""]
+        model += ["", *residual_class(stages, kind), "", ""]
     blocks = []
     for stage in stages:
-        ahead = [layer_text(module) for module in stage.ahead]
+        ahead = [layer_text(module, kind) for module in stage.ahead]
         if stage.shortcut is None:
-            blocks.append([*ahead, *(layer_text(module) for module in stage.modules)])
+            blocks.append([*ahead, *(layer_text(module, kind) for module in stage.modules)])
         else:
             blocks.append([*ahead, residual_text(stage, stages)])
     model += ["model = nn.Sequential(", *sequence(blocks), ")"]
     training = training_lines(recipe)
-    ours = recipe.variant.norm == "weight" or any("nw." in line for line in (*model, *training))
+    ours = bool(kind.weights) or any("nw." in line for line in (*model, *training))
     start = initialization_lines(recipe, ours=ours)
     return Snippet("PyTorch", program(recipe, model, start, training))
 

@@ -25,7 +25,7 @@ def initialization_lines(recipe: Recipe, *, ours: bool) -> list[str]:
     """The lines that draw the weights; with `ours` normwise is imported anyway and does it in one line."""
     scheme, scale = recipe.initialization.scheme, recipe.initialization.scale
     if scheme == "own":
-        lines = _scaled(recipe) + _from_data(recipe)
+        lines = _own(recipe) + _scaled(recipe) + _from_data(recipe)
         return ["", *lines] if lines else []
     activation = recipe.network.activation
     native = _TORCH.get((scheme, activation)) or _TORCH.get((scheme, ""))
@@ -47,8 +47,19 @@ def initialization_lines(recipe: Recipe, *, ours: bool) -> list[str]:
 
 def _from_data(recipe: Recipe) -> list[str]:
     """Weight normalization starts from the data, whatever the scheme."""
-    weight = recipe.variant.norm == "weight"
-    return [f"nw.initialize_weight_norm_(model, X[:{INITIAL_ROWS}])"] if weight else []
+    start = recipe.variant.kind.start
+    return [f"nw.{start}(model, X[:{INITIAL_ROWS}])"] if start else []
+
+
+def _own(recipe: Recipe) -> list[str]:
+    """What standardization takes away from torch's draw: its deviation, that of a uniform one within ± 1 / √fan_in."""
+    if recipe.variant.norm != "standardized" or recipe.network.kind == "model":
+        return []
+    return [
+        "for layer in model.modules():",
+        '    if hasattr(layer, "parametrizations"):',
+        "        nn.init.constant_(layer.parametrizations.weight[0].gain, 3**-0.5)",
+    ]
 
 
 def _scaled(recipe: Recipe) -> list[str]:
@@ -56,10 +67,20 @@ def _scaled(recipe: Recipe) -> list[str]:
     scale = recipe.initialization.scale
     if scale == 1:
         return []
+    line = f"layer.weight.data *= {number(scale)}"
+    if recipe.variant.kind.weights:  # what is computed can be assigned, not changed in place
+        return [
+            "with torch.no_grad():",
+            "    for layer in model.modules():",
+            '        if hasattr(layer, "parametrizations"):',
+            f"            layer.weight = layer.weight * {number(scale)}",
+            f"        elif isinstance(layer, {_kinds(recipe)}):",
+            f"            layer.weight *= {number(scale)}",
+        ]
     return [
         "for layer in model.modules():",
         f"    if isinstance(layer, {_kinds(recipe)}):",
-        f"        layer.weight.data *= {number(scale)}",
+        f"        {line}",
     ]
 
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from torch import nn
 
+from normwise.compare.snippets.normalization_text import (
+    groups_in,
+    normalization_text,
+    parametrization_text,
+    varying_groups,
+)
 from normwise.compare.snippets.stages import Stage
 from normwise.compare.snippets.text import LINE, call
+from normwise.norms import Kind
 
 
 def layer_text(
     module: nn.Module,
+    kind: Kind,
     *,
     inputs: str | None = None,
     outputs: str | None = None,
@@ -19,10 +27,11 @@ def layer_text(
 
     Args:
         module: a layer of `normwise.models`.
+        kind: the normalization of the network, which may lie in the layer's weight.
         inputs, outputs, groups: expressions for its numbers of channels and groups; None writes its own.
     """
     if isinstance(module, nn.Linear | nn.Conv2d):
-        return _weighted(module, inputs, outputs)
+        return _weighted(module, inputs, outputs, kind)
     name = type(module).__name__
     match module:
         case nn.GroupNorm():
@@ -39,12 +48,10 @@ def layer_text(
             return call(f"nn.{name}", str(module.kernel_size))
         case nn.AdaptiveAvgPool2d():
             return call(f"nn.{name}", str(module.output_size))
-    if name in ("LayerNorm2d", "RMSNorm2d"):  # torch has none over channels
-        return call(f"nw.{name}", outputs or str(module.num_channels))
-    return call(f"nn.{name}")
+    return normalization_text(module, outputs, groups) or call(f"nn.{name}")
 
 
-def _weighted(module: nn.Linear | nn.Conv2d, inputs: str | None, outputs: str | None) -> str:
+def _weighted(module: nn.Linear | nn.Conv2d, inputs: str | None, outputs: str | None, kind: Kind) -> str:
     bias = None if module.bias is not None else "bias=False"
     if isinstance(module, nn.Linear):
         text = call("nn.Linear", str(module.in_features), str(module.out_features), bias)
@@ -58,54 +65,60 @@ def _weighted(module: nn.Linear | nn.Conv2d, inputs: str | None, outputs: str | 
             f"padding={size // 2}" if size > 1 else None,
             bias,
         )
-    return f"nw.weight_norm({text})" if is_weight_normalized(module) else text
+    if not _is_parametrized(module):
+        return text
+    return parametrization_text(text, kind.weights, dict(kind.options))
 
 
-def is_weight_normalized(module: nn.Module) -> bool:
-    """Whether the layer's weight is under weight normalization, the one parametrization of `normwise.models`."""
+def _is_parametrized(module: nn.Module) -> bool:
+    """Whether the layer's weight is computed, by the one parametrization that `normwise.models` gives it."""
     return "parametrizations" in dict(module.named_children())
 
 
-def residual_class(stages: tuple[Stage, ...]) -> list[str]:
+def residual_class(stages: tuple[Stage, ...], kind: Kind) -> list[str]:
     """The class of the residual blocks among the stages, which differ in their numbers of channels alone."""
     blocks = [stage for stage in stages if stage.shortcut is not None]
     stage = blocks[-1]
     groups = "groups" if varying_groups(stages) else None
-    texts = [layer_text(m, inputs="inputs", outputs="outputs", groups=groups) for m in stage.modules]
-    changing = next((b.shortcut for b in blocks if isinstance(b.shortcut, nn.Conv2d)), None)
-    shortcut = ["        self.shortcut = nn.Identity()"]
-    if changing is not None:
-        text = layer_text(changing, inputs="inputs", outputs="outputs")
-        shortcut += ["        if inputs != outputs:", f"            self.shortcut = {text}"]
+    texts = [layer_text(m, kind, inputs="inputs", outputs="outputs", groups=groups) for m in stage.modules]
     return [
         "class Residual(nn.Module):",
         f"    def __init__(self, inputs, outputs{', groups' if groups else ''}):",
         "        super().__init__()",
         *_attribute("inner", texts[: stage.summed]),
         *_attribute("outer", texts[stage.summed :]),
-        *shortcut,
+        "        self.shortcut = nn.Identity()",
+        *_shortcut(blocks, kind),
         "",
         "    def forward(self, x):",
         "        return self.outer(self.inner(x) + self.shortcut(x))",
     ]
 
 
+def _shortcut(blocks: list[Stage], kind: Kind) -> list[str]:
+    """The convolution of a residual block where the number of channels changes."""
+    changing = [block.shortcut for block in blocks if isinstance(block.shortcut, nn.Conv2d)]
+    if not changing:
+        return []
+    under = [_is_parametrized(module) for module in changing]
+    text, more = layer_text(changing[0], kind, inputs="inputs", outputs="outputs"), []
+    if any(under) and not all(under):
+        plain = next(module for module in changing if not _is_parametrized(module))
+        text = layer_text(plain, kind, inputs="inputs", outputs="outputs")
+        wrapped = parametrization_text("self.shortcut", kind.weights, dict(kind.options))
+        more = ["            if inputs > 1:  # a single weight has no spread", f"                {wrapped}"]
+    return ["        if inputs != outputs:", f"            self.shortcut = {text}", *more]
+
+
 def residual_text(stage: Stage, stages: tuple[Stage, ...]) -> str:
     """The call that makes a residual block."""
     convolution = next(module for module in stage.modules if isinstance(module, nn.Conv2d))
-    groups = next((str(m.num_groups) for m in stage.modules if isinstance(m, nn.GroupNorm)), None)
     return call(
         "Residual",
         str(convolution.in_channels),
         str(convolution.out_channels),
-        groups if varying_groups(stages) else None,
+        groups_in(stage) if varying_groups(stages) else None,
     )
-
-
-def varying_groups(stages: tuple[Stage, ...]) -> bool:
-    """Whether the residual blocks differ in their numbers of groups."""
-    residual = [stage for stage in stages if stage.shortcut is not None]
-    return len({m.num_groups for s in residual for m in s.modules if isinstance(m, nn.GroupNorm)}) > 1
 
 
 def _attribute(name: str, texts: list[str]) -> list[str]:

@@ -12,8 +12,8 @@ _OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 def training_lines(recipe: Recipe) -> list[str]:
     """Everything from the optimizer to the trained model in evaluation mode."""
     variant, lr = recipe.variant, number(recipe.lr)
-    # A direction under weight normalization cannot be soft-thresholded: there L1 joins the loss.
-    proximal = bool(variant.l1) and variant.norm != "weight"
+    # What a weight is computed from cannot be soft-thresholded: there L1 joins the loss.
+    proximal = bool(variant.l1) and not variant.kind.weights
     lines = ["", f"optimizer = {_optimizer(recipe, lr)}", f"loss_fn = {_loss(recipe)}"]
     if variant.l1:
         lines.append(f"l1 = nw.L1({number(variant.l1)})")
@@ -60,7 +60,7 @@ def training_lines(recipe: Recipe) -> list[str]:
 
 def _why_eval(recipe: Recipe) -> str:
     """What evaluation mode changes in this model."""
-    switched = ["running statistics"] * ("batch" in recipe.variant.norm)
+    switched = ["running statistics"] * recipe.variant.kind.across_samples
     switched += ["no dropout"] * bool(recipe.variant.dropout)
     return f"  # to predict: {', '.join(switched)}" if switched else ""
 

@@ -70,6 +70,8 @@ def _blocks(model: MLP | CNN) -> list[Block]:
 def _block(block: Block, ahead: tuple[nn.Module, ...] = ()) -> Stage:
     before = block.norm if block.position == "before" else None
     after = block.norm if block.position == "after" else None
+    # Where the norm holds an activation of its own, the block's is an identity.
+    activation = None if isinstance(block.activation, nn.Identity) else block.activation
     inner = [module for module in (block.weighted, before) if module is not None]
-    outer = [module for module in (block.activation, after, block.dropout) if module is not None]
+    outer = [module for module in (activation, after, block.dropout) if module is not None]
     return Stage((*inner, *outer), ahead, block.shortcut, len(inner))

@@ -18,6 +18,7 @@ from normwise.models.user import UserModel, weighted
 from normwise.models.user_adapt import Adaptation
 from normwise.models.user_fill import Facts, fill
 from normwise.models.user_norm import NormFactory
+from normwise.norms import find
 from normwise.results import Snippet
 
 
@@ -72,7 +73,7 @@ def _plainly(
     place = user.place
     name = user._name
     hidden = place.module.startswith("_")  # made up, because the file's name is taken or cannot be imported
-    if hidden or "." in name or facts.norm == "weight":
+    if hidden or "." in name or find(facts.norm, "compare").weights:
         return None
     if how not in (Adaptation(end=how.end), Adaptation(flatten=True, end=how.end)):
         return None

@@ -45,8 +45,8 @@ def snippets(
         steps: of the training.
 
     Returns:
-        The program for PyTorch and the one for Keras 3. A text is "" where the framework has no such layer (weight
-        normalization in Keras) or no such model (one of the user's); the note says why, or what else differs.
+        The program for PyTorch and the one for Keras 3. A text is "" where the framework has no such layer (Weight
+        Normalization in Keras) or no such model (one of the user's); the note says why, or what else differs.
 
     Raises:
         ArgumentError: the network does not fit the data or the normalization.
