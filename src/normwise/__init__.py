@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         accelerate as accelerate,
         decelerate as decelerate,
         desynchronize as desynchronize,
+        insert as insert,
         synchronize as synchronize,
     )
 
@@ -68,7 +69,7 @@ attach(
         "normwise.regularizers",
     )
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
-    | dict.fromkeys(("accelerate", "decelerate", "desynchronize", "synchronize"), "normwise.surgery")
+    | dict.fromkeys(("accelerate", "decelerate", "desynchronize", "insert", "synchronize"), "normwise.surgery")
     | {
         "compare": "normwise.compare",
         "initialize_": "normwise.initialize",

@@ -83,8 +83,8 @@ class Norm:
             )
         return self._layer(kind.features, width) if kind.features else None
 
-    def for_images(self, channels: int, height: int, width: int) -> nn.Module | None:
-        """Return the layer for (N, C, H, W), or None where there is none."""
+    def for_images(self, channels: int, height: int, width: int, *, rank: int = 2) -> nn.Module | None:
+        """Return the layer for (N, C, H, W), or for `rank` axes of positions, or None where there is none."""
         kind = self.kind
         if not kind.fits_images:
             raise ArgumentError(
@@ -104,7 +104,7 @@ class Norm:
                     "use fewer blocks or pool='none'",
                 )
             )
-        return self._layer(kind.images, channels) if kind.images else None
+        return self._layer(kind.images.replace("2d", f"{rank}d"), channels) if kind.images else None
 
     def _layer(self, name: str, width: int) -> nn.Module:
         keyword = self.kind.width

@@ -2,6 +2,7 @@
 
 from normwise.surgery.accelerate import accelerate
 from normwise.surgery.decelerate import decelerate
+from normwise.surgery.insert import insert
 from normwise.surgery.synchronize import desynchronize, synchronize
 
-__all__ = ["accelerate", "decelerate", "desynchronize", "synchronize"]
+__all__ = ["accelerate", "decelerate", "desynchronize", "insert", "synchronize"]

@@ -1,0 +1,161 @@
+"""Norms put into models that exist: where they belong, with nothing else changed, or refused with a reason."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import normwise as nw
+from normwise.errors import ArgumentError, UnknownNameError
+from normwise.layers.normalized import NormalizedConv2d, NormalizedLinear
+from normwise.surgery import insert
+
+
+class Net(nn.Module):
+    """A residual network whose activations are functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.hidden, self.head = nn.Linear(8, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).relu()
+        x = (x + self.inner(x)).relu()
+        return self.head(self.hidden(x.mean((2, 3))).relu())
+
+
+IMAGES = torch.randn(6, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "kind", ["batch", "layer", "group:4", "rms", "ghost:3", "batch_renorm", "dynamic_tanh"]
+)
+def test_every_layer_but_the_last_gets_one(kind: str) -> None:
+    model = Net()
+    new, edits = insert(model, kind, IMAGES)
+    assert [edit.name for edit in edits.changed] == ["stem", "inner", "hidden"]
+    assert edits["head"].why == "it gives the model's outputs"
+    assert isinstance(new.stem, NormalizedConv2d)
+    assert isinstance(new.hidden, NormalizedLinear)
+    assert new.stem.weight is model.stem.weight
+    assert type(model.stem) is nn.Conv2d  # the given one is as it was
+    cancels = kind.partition(":")[0] in ("batch", "ghost", "batch_renorm")
+    assert (new.stem.bias is None) == cancels
+    assert model.stem.bias is not None
+    names = set(new.state_dict())
+    assert set(model.state_dict()) - names == (
+        {"stem.bias", "inner.bias", "hidden.bias"} if cancels else set()
+    )
+    for training in (True, False):
+        assert new.train(training)(IMAGES).isfinite().all()
+
+
+def test_the_norm_normalizes_what_the_layer_gives() -> None:
+    model, _ = insert(
+        nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "batch", torch.randn(9, 4).double()
+    )
+    x = torch.randn(9, 4, dtype=torch.float64)
+    linear = model[0]
+    expected = nw.BatchNorm1d(8).double()(nn.functional.linear(x, linear.weight))
+    torch.testing.assert_close(linear(x), expected)
+    other = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    torch.testing.assert_close(other.eval()(x), model.eval()(x))
+
+
+def test_after_the_activation() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    new, edits = insert(model, "batch", torch.randn(9, 4).double(), where="after")
+    assert edits["1"].after == "nn.ReLU → BatchNorm1d"
+    assert new[0].bias is not None  # the norm does not cancel what went through a ReLU
+    x = torch.randn(9, 4, dtype=torch.float64)
+    torch.testing.assert_close(new[1](model[0](x)), nw.BatchNorm1d(8).double()(model[:2](x)))
+    with pytest.raises(ArgumentError, match=r"`stem`: its outputs go elsewhere, too|no module of its own"):
+        insert(Net(), "batch", IMAGES, where="after")
+
+
+def test_identity_keeps_the_outputs() -> None:
+    model = Net().eval()
+    plain, _ = insert(model, "batch", IMAGES)
+    same, _ = insert(model, "batch", IMAGES, identity=True)
+    torch.testing.assert_close(same.eval()(IMAGES), model(IMAGES))
+    assert (plain.eval()(IMAGES) - model(IMAGES)).abs().max() > 1e-2
+    with pytest.raises(ArgumentError, match="`identity` needs a norm with running statistics"):
+        insert(model, "layer", IMAGES, identity=True)
+
+
+def test_what_is_left_alone_and_why() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.twice, self.tied, self.hooked = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+            self.normed, self.norm, self.unused = nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4)
+            self.tokens, self.fine, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+            self.hooked.register_forward_hook(lambda *_: None)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.twice(self.twice(x)).tanh()
+            x = nn.functional.linear(self.tied(x), self.tied.weight)
+            x = self.norm(self.normed(self.hooked(x).relu()))
+            x = self.tokens(x[:, None].expand(-1, 3, -1)).sum(1)
+            return self.head(self.fine(x).relu())
+
+    _, edits = insert(Odd(), "batch", torch.randn(5, 4).double())
+    assert [edit.name for edit in edits.changed] == ["fine"]
+    reasons = {edit.name: edit.why for edit in edits.left_alone}
+    assert "called 2 times" in reasons["twice"]
+    assert "read outside of it" in reasons["tied"]
+    assert "hooks" in reasons["hooked"]
+    assert reasons["normed"] == "`norm` normalizes it already"
+    assert "not called" in reasons["unused"]
+    assert "channels are last" in reasons["tokens"]
+    _, edits = insert(Odd(), "layer", torch.randn(5, 4).double(), only=["to*", "head"], output=True)
+    assert [edit.name for edit in edits.changed] == ["tokens", "head"]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_convolutions_of_all_ranks(rank: int, transposed: bool) -> None:
+    layer = getattr(nn, f"Conv{'Transpose' if transposed else ''}{rank}d")(3, 8, 3)
+    model = nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    x = torch.randn(4, 3, *(4,) * rank).double()
+    model(x)
+    for kind in ("batch", "group", "layer", "rms", "instance"):
+        new, edits = insert(model, kind, x)
+        assert edits["0"].changed
+        assert new(x).shape == (4, 2)
+
+
+def test_in_place_the_model_and_the_optimizer_go_on() -> None:
+    model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 2)).float()
+    x = torch.randn(9, 4).float()
+    layer, weight = model[0], model[0].weight
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    new, _ = insert(model, "batch", x, inplace=True)
+    assert new is model
+    assert new[0] is layer
+    new(x).square().sum().backward()
+    before = weight.detach().clone()
+    optimizer.step()
+    assert not torch.equal(weight, before)
+    assert new[0].norm.weight.dtype == torch.float32
+
+
+def test_wrong_words_and_models_are_one_message() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    x = torch.randn(9, 4).double()
+    with pytest.raises(UnknownNameError, match="batsh"):
+        insert(model, "batsh", x)
+    with pytest.raises(UnknownNameError, match="after, before"):
+        insert(model, "batch", x, where="between")
+    with pytest.raises(ArgumentError, match="must run on the example"):
+        insert(model, "batch", torch.randn(9, 5).double())
+    with pytest.raises(ArgumentError, match=r"a layer must be there that can take 'batch'.*`0`: it gives"):
+        insert(nn.Sequential(nn.Linear(4, 2)), "batch", x)
+    with pytest.raises(ArgumentError, match=r"must run with its norms in training.*more than 1 value"):
+        insert(model, "batch", x[:1])
+    assert type(model[0]) is nn.Linear
