@@ -11,6 +11,7 @@ from normwise.cli.bench import bench
 from normwise.cli.build_native import build_native
 from normwise.cli.compare import compare
 from normwise.cli.doctor import doctor
+from normwise.cli.insert import insert
 from normwise.cli.list import list_names
 from normwise.cli.report import report
 from normwise.errors import NormwiseError
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(report)
+app.command()(insert)
 app.command("list")(list_names)
 app.command()(doctor)
 app.command("build-native")(build_native)

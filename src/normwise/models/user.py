@@ -130,6 +130,15 @@ class UserModel:
             self._name, filled, self._parameters, self.varies, how, facts, model, dtype=dtype, same_draw=same
         )
 
+    def plain(self, in_shape: tuple[int, ...], out_features: int) -> nn.Module:
+        """The module as the user's code makes it, with nothing put around it; its draw is that of seed 0.
+
+        Raises:
+            ArgumentError: as `build`.
+        """
+        with self.running(), paired_draws(0):
+            return self._construct(Facts(in_shape, out_features))
+
     def is_lazy(self, facts: Facts) -> bool:
         """Whether layers of it get their shapes from the first batch alone; those that `build` returns have them."""
         with self.running(), paired_draws(0):

@@ -1,0 +1,214 @@
+"""A model out of a file, weights out of another, an example; and the way back to files, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normwise.errors import ArgumentError, explain
+from normwise.models.user import load_user_model
+from normwise.models.user_guard import stdout_to_stderr
+
+_BATCH = 16
+_BURSTS = 7
+_BURST_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an operation works on.
+
+    Attributes:
+        title: of the model, "net.py:Net".
+        model: with its weights.
+        example: a batch.
+    """
+
+    title: str
+    model: nn.Module
+    example: Tensor
+
+
+def load(
+    who: str,
+    where: str,
+    *,
+    model_args: tuple[str, ...] = (),
+    shape: str | None = None,
+    example: str | None = None,
+    outputs: int = 10,
+    weights: Path | None = None,
+) -> Subject:
+    """Build the model of `where`, load its weights, and make a batch of normal random numbers.
+
+    Raises:
+        ArgumentError: neither or both of shape and example, the model cannot be built, or the weights do not fit.
+    """
+    size = _size(who, shape, example)
+    pairs = dict(_pair(who, text) for text in model_args)
+    with stdout_to_stderr():
+        user = load_user_model(where, pairs)
+        model = user.plain(size[1:], outputs)
+        batch = torch.randn(size, generator=torch.Generator().manual_seed(0))
+        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+            model.eval()(batch)
+    if weights is not None:
+        _load_weights(who, user.title, model, weights)
+    return Subject(user.title, model, batch)
+
+
+def save(who: str, model: nn.Module, out: Path) -> None:
+    """Write the state_dict, as safetensors or, where the name ends in .pt or .pth, by torch."""
+    if out.suffix == ".safetensors":
+        from safetensors.torch import save_model
+
+        _whole(out, lambda file: save_model(model, str(file)))
+    elif out.suffix in (".pt", ".pth"):
+        _whole(out, lambda file: torch.save(model.state_dict(), file))
+    else:
+        raise ArgumentError(
+            explain(
+                who, "weights are written as .safetensors, .pt or .pth", str(out), "name one of these endings"
+            )
+        )
+
+
+def export(model: nn.Module, example: Tensor, *, onnx: Path | None, program: Path | None) -> list[Path]:
+    """Write the model in evaluation as an ONNX file and as a program of `torch.export`, with a batch of any size."""
+    model = model.eval()
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    written = []
+    if program is not None:
+        exported = torch.export.export(model, (example,), dynamic_shapes=shapes)
+        _whole(program, lambda file: torch.export.save(exported, file))
+        written.append(program)
+    if onnx is not None:
+        with stdout_to_stderr():
+            made: Any = torch.onnx.export(
+                model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False
+            )
+        _whole(onnx, lambda file: made.save(str(file)))
+        written.append(onnx)
+    return written
+
+
+def speedup(before: nn.Module, after: nn.Module, example: Tensor) -> float:
+    """How many times as fast a pass in evaluation is afterwards: medians of bursts in turn, on this machine."""
+    sides = [model.eval() for model in (before, after)]
+    times: list[list[float]] = [[], []]
+    with torch.no_grad():
+        for model in sides:
+            model(example)
+        for _ in range(_BURSTS):
+            for model, found in zip(sides, times, strict=True):
+                found.append(_burst(model, example))
+    return statistics.median(times[0]) / statistics.median(times[1])
+
+
+def _burst(model: nn.Module, example: Tensor) -> float:
+    """Seconds a pass."""
+    start, count = time.perf_counter(), 0
+    while True:
+        model(example)
+        count += 1
+        spent = time.perf_counter() - start
+        if spent > _BURST_SECONDS:
+            return spent / count
+
+
+def _size(who: str, shape: str | None, example: str | None) -> tuple[int, ...]:
+    if (shape is None) == (example is None):
+        raise ArgumentError(
+            explain(
+                who,
+                "an input's size must be given once",
+                "none" if shape is None else "both --shape and --example",
+                "write --shape 3,224,224 for one sample, or --example 1,3,224,224 for a batch",
+            )
+        )
+    text = example if shape is None else shape
+    assert text is not None
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise ArgumentError(
+            explain(who, "a size must be whole numbers above 0", repr(text), "write 3,224,224")
+        )
+    size = tuple(int(part) for part in parts)
+    return size if shape is None else (_BATCH, *size)
+
+
+def _pair(who: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentError(explain(who, "--model-args takes name=value", repr(text)))
+    return name.strip(), value.strip()
+
+
+def _load_weights(who: str, title: str, model: nn.Module, file: Path) -> None:
+    if not file.is_file():
+        raise ArgumentError(explain(who, "the file of weights must exist", str(file)))
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Whatever a broken file makes its reader raise.
+        raise ArgumentError(
+            explain(who, "the weights must be a state_dict", f"{file.name}: {type(error).__name__}: {error}")
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        inner = [key for key in state if isinstance(state[key], dict)] if isinstance(state, dict) else []
+        raise ArgumentError(
+            explain(
+                who,
+                "the weights must be a state_dict, tensors by name",
+                f"{file.name} with {', '.join(map(repr, inner)) or type(state).__name__}",
+                "save model.state_dict() alone",
+            )
+        )
+    try:
+        # Shared tensors are written once: what is missing may be there under another name.
+        missing, unexpected = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        raise ArgumentError(explain(who, f"{file.name} must fit {title}", "; ".join(lines[:3]))) from error
+    held = {name: tensor.data_ptr() for name, tensor in model.state_dict(keep_vars=True).items()}
+    there = {held[name] for name in held.keys() - set(missing)}
+    missing = [name for name in missing if held[name] not in there]
+    if missing or unexpected:
+        listed = [f"no {name!r}" for name in missing[:3]] + [f"{name!r} too many" for name in unexpected[:3]]
+        raise ArgumentError(
+            explain(
+                who,
+                f"{file.name} must fit {title}",
+                ", ".join(listed),
+                "is the model built with other arguments? see --model-args and --outputs",
+            )
+        )
+
+
+def _whole(out: Path, write: Callable[[Path], Any]) -> None:
+    """Write to a name beside it, and give it its own when it is whole."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = tempfile.mkdtemp(dir=out.parent, prefix=".normwise-")
+    part = Path(folder) / out.name
+    try:
+        write(part)
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file == part):
+            os.replace(file, out.parent / file.name)
+    finally:
+        for file in Path(folder).iterdir():
+            file.unlink()
+        os.rmdir(folder)
