@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         decelerate as decelerate,
         desynchronize as desynchronize,
         insert as insert,
+        recalibrate as recalibrate,
         synchronize as synchronize,
     )
 
@@ -69,7 +70,10 @@ attach(
         "normwise.regularizers",
     )
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
-    | dict.fromkeys(("accelerate", "decelerate", "desynchronize", "insert", "synchronize"), "normwise.surgery")
+    | dict.fromkeys(
+        ("accelerate", "decelerate", "desynchronize", "insert", "recalibrate", "synchronize"),
+        "normwise.surgery",
+    )
     | {
         "compare": "normwise.compare",
         "initialize_": "normwise.initialize",

@@ -3,6 +3,7 @@
 from normwise.surgery.accelerate import accelerate
 from normwise.surgery.decelerate import decelerate
 from normwise.surgery.insert import insert
+from normwise.surgery.recalibrate import recalibrate
 from normwise.surgery.synchronize import desynchronize, synchronize
 
-__all__ = ["accelerate", "decelerate", "desynchronize", "insert", "synchronize"]
+__all__ = ["accelerate", "decelerate", "desynchronize", "insert", "recalibrate", "synchronize"]
