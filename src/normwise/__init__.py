@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from normwise.report.write import report as report
     from normwise.surgery import (
         accelerate as accelerate,
+        average_statistics as average_statistics,
         decelerate as decelerate,
         desynchronize as desynchronize,
         insert as insert,
@@ -71,7 +72,15 @@ attach(
     )
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
     | dict.fromkeys(
-        ("accelerate", "decelerate", "desynchronize", "insert", "recalibrate", "synchronize"),
+        (
+            "accelerate",
+            "average_statistics",
+            "decelerate",
+            "desynchronize",
+            "insert",
+            "recalibrate",
+            "synchronize",
+        ),
         "normwise.surgery",
     )
     | {

@@ -1,9 +1,18 @@
 """Operations on a model that exists: each takes a model and returns a model and a record of its edits."""
 
 from normwise.surgery.accelerate import accelerate
+from normwise.surgery.average_statistics import average_statistics
 from normwise.surgery.decelerate import decelerate
 from normwise.surgery.insert import insert
 from normwise.surgery.recalibrate import recalibrate
 from normwise.surgery.synchronize import desynchronize, synchronize
 
-__all__ = ["accelerate", "decelerate", "desynchronize", "insert", "recalibrate", "synchronize"]
+__all__ = [
+    "accelerate",
+    "average_statistics",
+    "decelerate",
+    "desynchronize",
+    "insert",
+    "recalibrate",
+    "synchronize",
+]
