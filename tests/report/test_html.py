@@ -23,7 +23,7 @@ from normwise.results import (
     Setting,
 )
 
-VOID = {"meta", "path", "use", "br", "img", "link", "input", "hr", "rect", "line", "circle"}
+VOID = {"meta", "path", "use", "br", "img", "link", "input", "hr", "rect", "line", "circle", "wbr"}
 NOTHING = Interval(None, None)
 
 
@@ -191,6 +191,13 @@ def test_names_from_outside_are_text(comparison: Comparison, setting_of: Callabl
     assert "<img" not in text
     assert "&lt;script&gt;" in text
     assert Page(text).open == []
+
+
+def test_a_long_name_may_end_its_line_behind_an_underscore(
+    comparison: Comparison, setting_of: Callable[..., Setting]
+) -> None:
+    text = to_html(replace(comparison, settings=(setting_of("mlp", ("none", "batch_renorm")),)))
+    assert "batch_<wbr>renorm" in text
 
 
 def _emptied(setting: Setting) -> Setting:

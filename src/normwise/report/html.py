@@ -70,6 +70,11 @@ def _environment() -> Any:
             else escape(text)
         )
 
+    def breakable(name: str) -> Any:
+        # A long name ends its line behind an underscore.
+        return markup(escape(name).replace("_", "_<wbr>"))
+
+    environment.filters["breakable"] = breakable
     environment.filters["flags"] = flags
     environment.filters["unbroken"] = unbroken
     environment.filters["drawing"] = drawing
