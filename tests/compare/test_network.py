@@ -39,7 +39,9 @@ def weights(model: torch.nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("network", [MLP, CNN], ids=["mlp", "cnn"])
-@pytest.mark.parametrize("norm", ["batch", "layer", "group:4", "rms"])
+@pytest.mark.parametrize(
+    "norm", ["batch", "layer", "group:4", "rms", "ghost:8", "switchable", "decorrelated", "dynamic_tanh"]
+)
 def test_a_seed_draws_the_same_weights_whatever_the_normalization(network: Network, norm: str) -> None:
     plain, normalized = weights(initialized(network, "none")), weights(initialized(network, norm))
     assert len(plain) == len(normalized) == 4
@@ -63,16 +65,65 @@ def test_weight_normalization_starts_with_normalized_pre_activations() -> None:
     assert torch.allclose(first.std(0, correction=0), torch.ones(8), atol=1e-3)
 
 
+@pytest.mark.parametrize("scheme", ["he", "orthogonal", "own"])
+@pytest.mark.parametrize("norm", ["standardized", "centred"])
+def test_weights_without_a_mean_start_as_those_of_the_plain_network_without_theirs(
+    norm: str, scheme: str
+) -> None:
+    batch = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for name in ("none", norm):
+        variant = Variant(norm=name)
+        model = build(CNN, variant, (1, 8, 8), 3, seed=4)
+        initialize(model, variant, CNN, Initialization(scheme=scheme, scale=0.3), seed=4, batch=batch)
+        found[name] = weights(model)
+    for plain, other in list(zip(found["none"], found[norm], strict=True))[:-1]:
+        axes = tuple(range(1, plain.dim()))
+        torch.testing.assert_close(other, plain - plain.mean(axes, keepdim=True), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["he", "orthogonal", "own"])
+def test_weights_of_a_fixed_spectrum_start_in_the_direction_of_the_plain_networks(scheme: str) -> None:
+    batch = torch.randn(32, 6, generator=torch.Generator().manual_seed(1))
+    found = {}
+    for norm in ("none", "spectral", "orthogonal"):
+        variant = Variant(norm=norm)
+        model = build(MLP, variant, (6,), 3, seed=4)
+        initialize(model, variant, MLP, Initialization(scheme=scheme, scale=0.3), seed=4, batch=batch)
+        found[norm] = weights(model.eval())[:-1]
+    for plain, spectral, orthogonal in zip(*found.values(), strict=True):
+        assert torch.linalg.matrix_norm(spectral.detach(), 2).item() == pytest.approx(1, abs=0.05)
+        torch.testing.assert_close(spectral / spectral.norm(), plain / plain.norm())
+        units = orthogonal.T @ orthogonal
+        torch.testing.assert_close(units, torch.eye(len(units)), rtol=0, atol=1e-5)
+        if scheme == "orthogonal":
+            torch.testing.assert_close(
+                orthogonal / orthogonal.norm(), plain / plain.norm(), rtol=1e-4, atol=1e-5
+            )
+
+
 def test_a_cnn_on_rows_is_refused_with_the_remedy() -> None:
     with pytest.raises(ArgumentError, match=r"rows of 13 columns.*--network mlp"):
         build(CNN, Variant(), (13,), 3)
 
 
-def test_instance_normalization_spares_the_head() -> None:
-    model = build(CNN, Variant(norm="instance"), (1, 8, 8), 3)
+@pytest.mark.parametrize(
+    ("norm", "layer", "activations"),
+    [
+        ("instance", "InstanceNorm2d", 3),
+        ("global_response", "GlobalResponseNorm2d", 3),
+        ("local_response", "LocalResponseNorm", 3),
+        ("filter_response", "FilterResponseNorm2d", 1),
+        ("evonorm_b0", "EvoNorm2dB0", 1),
+        ("evonorm_s0", "EvoNorm2dS0", 1),
+    ],
+)
+def test_what_needs_positions_spares_the_head(norm: str, layer: str, activations: int) -> None:
+    model = build(CNN, Variant(norm=norm), (1, 8, 8), 3)
     kinds = [type(module).__name__ for module in model.modules()]
-    assert kinds.count("InstanceNorm2d") == 2
-    assert not any("Norm" in kind for kind in kinds if kind != "InstanceNorm2d")
+    assert kinds.count(layer) == 2
+    assert kinds.count("ReLU") == activations
+    assert not any("Norm" in kind for kind in kinds if kind != layer)
 
 
 def test_what_is_trained_is_counted() -> None:
@@ -244,6 +295,23 @@ def test_a_batch_is_tried_with_what_the_users_model_does(own: Network, tmp_path:
             try_batch(bad, variant, model, ROWS[:20], targets[:20], 3)
     with torch.no_grad():  # as the check of a question calls it
         try_batch(MLP, Variant(), build(MLP, Variant(), (6,), 3), ROWS, targets, 3)
+
+
+def test_a_users_model_is_told_of_a_norm_with_its_own_activation(tmp_path: Path) -> None:
+    file = tmp_path / "images.py"
+    file.write_text(
+        "from torch import nn\nfrom normwise.models import norm_layer\n"
+        "def build(norm='none', in_channels=1, out_features=3):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, 8, 3), norm_layer(norm, 8, dims=2), nn.ReLU(), nn.Flatten(),\n"
+        "                         nn.Linear(288, out_features))\n"
+    )
+    network = Network(kind="model", model=f"{file}:build")
+    images, targets = torch.randn(12, 1, 8, 8), torch.arange(12) % 3
+    for norm, told in (("evonorm_s0", True), ("global_response", False), ("spectral", False)):
+        variant = Variant(norm=norm)
+        model = build(network, variant, (1, 8, 8), 3)
+        notes = try_batch(network, variant, model, images, targets, 3)
+        assert any("the model must leave its activation away behind it" in note for note in notes) == told
 
 
 def test_one_logit_for_two_classes(own: Network) -> None:

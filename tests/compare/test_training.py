@@ -10,7 +10,9 @@ from normwise.compare.training import Training, batches, make_optimizer
 from normwise.compare.variant import Variant
 from normwise.data import Split, load
 from normwise.models import mlp
+from normwise.norms import KINDS
 
+IN_WEIGHTS = [norm for norm, kind in KINDS.items() if kind.weights]
 MLP = Network(kind="mlp", widths=(8, 8, 8))
 
 
@@ -42,7 +44,23 @@ def weights(run: Training) -> list[torch.Tensor]:
     return [m.weight.detach().clone() for m in run.model.modules() if isinstance(m, torch.nn.Linear)]
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "weight"])
+@pytest.mark.parametrize("norm", [norm for norm, kind in KINDS.items() if kind.fits_features])
+def test_every_normalization_trains(wine: Split, norm: str) -> None:
+    run = training(wine, Variant(norm=norm, weight_decay=0.01), lr=0.02)
+    losses = [run.step() for _ in range(100)]
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("norm", [norm for norm, kind in KINDS.items() if not kind.fits_features])
+def test_every_normalization_of_images_trains(digits: Split, norm: str) -> None:
+    network = Network(kind="cnn", channels=(8, 16), head=())
+    ground = Ground(network, None, 64, "adam", 100)
+    run = Training(ground, Variant(norm=norm), Initialization(), digits, lr=0.02, seed=0)
+    losses = [run.step() for _ in range(100)]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "weight", "orthogonal", "ghost:8"])
 def test_a_seed_sees_the_same_batches_whatever_the_variant(wine: Split, norm: str) -> None:
     plain, other = seen(wine, Variant()), seen(wine, Variant(norm=norm, dropout=0.2))
     assert all(torch.equal(a, b) for a, b in zip(plain, other, strict=True))
@@ -85,7 +103,12 @@ def test_l1_takes_weights_to_exact_zeros_and_spares_biases(wine: Split) -> None:
 
 
 @pytest.mark.parametrize(
-    ("norm", "penalty"), [("none", {"l2": 0.5}), ("weight", {"l1": 0.05}), ("weight", {"l2": 0.5})]
+    ("norm", "penalty"),
+    [
+        ("none", {"l2": 0.5}),
+        *((norm, {"l1": 0.05}) for norm in IN_WEIGHTS),
+        *((norm, {"l2": 0.5}) for norm in IN_WEIGHTS),
+    ],
 )
 def test_a_penalty_is_part_of_the_loss(wine: Split, norm: str, penalty: dict[str, float]) -> None:
     plain = training(wine, Variant(norm=norm)).step()
