@@ -43,9 +43,11 @@ if TYPE_CHECKING:
         average_statistics as average_statistics,
         decelerate as decelerate,
         desynchronize as desynchronize,
+        freeze as freeze,
         insert as insert,
         recalibrate as recalibrate,
         synchronize as synchronize,
+        unfreeze as unfreeze,
     )
 
 attach(
@@ -77,9 +79,11 @@ attach(
             "average_statistics",
             "decelerate",
             "desynchronize",
+            "freeze",
             "insert",
             "recalibrate",
             "synchronize",
+            "unfreeze",
         ),
         "normwise.surgery",
     )

@@ -3,6 +3,7 @@
 from normwise.surgery.accelerate import accelerate
 from normwise.surgery.average_statistics import average_statistics
 from normwise.surgery.decelerate import decelerate
+from normwise.surgery.freeze import freeze, unfreeze
 from normwise.surgery.insert import insert
 from normwise.surgery.recalibrate import recalibrate
 from normwise.surgery.synchronize import desynchronize, synchronize
@@ -12,7 +13,9 @@ __all__ = [
     "average_statistics",
     "decelerate",
     "desynchronize",
+    "freeze",
     "insert",
     "recalibrate",
     "synchronize",
+    "unfreeze",
 ]

@@ -1,4 +1,4 @@
-"""Buffers of its own for a copy of a model, which shares all others with the given one."""
+"""Buffers and parameters of its own for a copy of a model, which shares all others with the given one."""
 
 from __future__ import annotations
 
@@ -17,3 +17,16 @@ def own_statistics(model: nn.Module, names: Iterable[str]) -> None:
             if buffer is not None:
                 # A buffer that two modules share stays one.
                 module._buffers[key] = made.setdefault(id(buffer), buffer.detach().clone())
+
+
+def own_parameters(model: nn.Module, parameters: Iterable[nn.Parameter]) -> None:
+    """Put parameters over the same memory into the places of these, wherever the model has them."""
+    made: dict[int, nn.Parameter] = {}
+    for old in parameters:
+        new = nn.Parameter(old.detach(), requires_grad=old.requires_grad)
+        vars(new).update(vars(old))  # what others wrote on it, such as that it has no weight decay
+        made[id(old)] = new
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None and id(parameter) in made:
+                module._parameters[name] = made[id(parameter)]
