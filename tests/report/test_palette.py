@@ -15,7 +15,7 @@ from normwise.results import Comparison, Setting
 NAMES = tuple(KINDS)
 
 
-@pytest.mark.parametrize("first", range(0, len(NAMES) - CURVES + 2))
+@pytest.mark.parametrize("first", range(len(NAMES) - CURVES + 2))
 def test_variants_that_are_shown_have_signs_of_their_own(
     first: int, comparison: Comparison, setting_of: Callable[..., Setting]
 ) -> None:

@@ -28,8 +28,9 @@ def compare(
 
     Args:
         data: name or path of the data, as `normwise.data.load` takes it.
-        norms: normalizations to compare, such as ``["none", "batch"]`` or ``"none,batch"``; None takes every one that
-            fits. For more than the normalization to vary, give `variants` instead.
+        norms: normalizations to compare, such as ``["none", "batch"]`` or ``"none,batch,ghost:16"``, of those that
+            `normwise list norms` shows; None takes the usual ones that fit. For more than the normalization to vary,
+            give `variants` instead.
         out: the run directory; None takes one in ``runs/`` named after the question, which a second call finds again.
         workers: processes that train side by side; None takes one per core.
         budget: seconds to keep within, by leaving out initializations, then variants, then steps, never what was

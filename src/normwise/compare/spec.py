@@ -36,7 +36,7 @@ LEARNING_RATES: dict[str, tuple[float, ...]] = {
 }
 
 STUDIES = {
-    "norm": "every normalization that fits, against none",
+    "norm": "Batch, Layer, Group, Instance, RMS and Weight Normalization, as far as they fit, against none",
     "regularize": "L1, L2, dropout, augmentation, Batch Normalization, on all and on few training rows",
     "init": "He, Xavier, orthogonal, LSUV and their scales, with and without Batch Normalization",
     "batch": "normalizations at batch sizes down to 2",
@@ -57,7 +57,7 @@ class Spec(Frozen):
         networks: compared separately, never with each other; none leaves the choice to the data: an mlp, and for
             images a cnn beside it.
         activation: of the networks that the data chooses.
-        variants: None takes every normalization that fits the network.
+        variants: None takes those of the usual normalizations that fit the network.
         baseline: name of the variant the others are held against; None takes the first.
         initializations: the first is the main one; the others show the sensitivity to it.
         lrs: the grid of the scan, at least one; None takes decades that fit the optimizer.
