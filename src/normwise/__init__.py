@@ -46,6 +46,8 @@ if TYPE_CHECKING:
         freeze as freeze,
         insert as insert,
         recalibrate as recalibrate,
+        reset_running_stats as reset_running_stats,
+        set_statistics as set_statistics,
         synchronize as synchronize,
         unfreeze as unfreeze,
     )
@@ -82,6 +84,8 @@ attach(
             "freeze",
             "insert",
             "recalibrate",
+            "reset_running_stats",
+            "set_statistics",
             "synchronize",
             "unfreeze",
         ),

@@ -6,6 +6,8 @@ from normwise.surgery.decelerate import decelerate
 from normwise.surgery.freeze import freeze, unfreeze
 from normwise.surgery.insert import insert
 from normwise.surgery.recalibrate import recalibrate
+from normwise.surgery.reset_running_stats import reset_running_stats
+from normwise.surgery.set_statistics import set_statistics
 from normwise.surgery.synchronize import desynchronize, synchronize
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "freeze",
     "insert",
     "recalibrate",
+    "reset_running_stats",
+    "set_statistics",
     "synchronize",
     "unfreeze",
 ]

@@ -174,7 +174,9 @@ def _prepared(
 
 def _parts(module: nn.Module) -> list[nn.Module]:
     """Further holders of statistics and affine maps of one layer."""
-    return [part for part in module.modules() if part is not module] if isinstance(module, Tracking) else []
+    if not isinstance(module, Tracking):
+        return []
+    return [part for part in module.modules() if part is not module and isinstance(part, Tracking)]
 
 
 def _affine(module: nn.Module) -> dict[str, nn.Parameter]:
