@@ -71,9 +71,9 @@ def test_json_and_a_dry_run_write_nothing(cli: Cli, file: Path) -> None:
     answer = cli(*arguments, "--json")
     found = json.loads(answer.out)
     assert [edit["name"] for edit in found["edits"]] == ["first", "head"]
-    assert found["written"] is None
+    assert found["written"] == []
     assert found["parameters"][1] - found["parameters"][0] == 64
-    assert "nothing was written" in cli(*arguments).out
+    assert "not written (--dry-run)" in cli(*arguments).out
     assert [path.name for path in file.parent.iterdir() if path.suffix != ".py"] in ([], ["__pycache__"])
 
 

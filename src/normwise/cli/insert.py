@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-import json as json_format
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from normwise.cli.surgery_options import (
+    DryRun,
+    Example,
+    Json,
+    Model,
+    ModelArgs,
+    Out,
+    Outputs,
+    Shape,
+    Weights,
+    pace,
+    show,
+)
+
 
 def insert(
-    model: Annotated[str, typer.Argument(help="The model, as file.py:name or package.module:name.")],
+    model: Model,
     kind: Annotated[str, typer.Argument(help="The normalization: see `normwise list norms`.")],
-    shape: Annotated[str | None, typer.Option(help="The size of one sample, such as 20 or 3,32,32.")] = None,
-    example: Annotated[
-        str | None, typer.Option(help="The size of a whole batch, such as 16,3,32,32.")
-    ] = None,
+    shape: Shape = None,
+    example: Example = None,
     where: Annotated[str, typer.Option(help="before or after the activation.")] = "before",
     only: Annotated[list[str] | None, typer.Option(help="Patterns of layers' names; repeatable.")] = None,
     output: Annotated[bool, typer.Option("--output", help="Normalize the last layers as well.")] = False,
     identity: Annotated[
         bool, typer.Option("--identity", help="Start as the identity on the example.")
     ] = False,
-    model_args: Annotated[
-        list[str] | None, typer.Option(help="Arguments of the builder, name=value.")
-    ] = None,
-    outputs: Annotated[int, typer.Option(help="Outputs, where the builder asks for them.")] = 10,
-    weights: Annotated[Path | None, typer.Option(help="Weights to load: .safetensors, .pt or .pth.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the new weights there.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    model_args: ModelArgs = None,
+    outputs: Outputs = 10,
+    weights: Weights = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    json: Json = False,
 ) -> None:
     """Put a normalization into a model: the plan, what to write into its source, and a check before and after."""
-    from normwise.cli.model_file import load, save, speedup
+    from normwise.cli.model_file import check_out, load, save, speedup
     from normwise.models.user_guard import stdout_to_stderr
     from normwise.surgery import insert as insert_into
 
+    check_out("insert", out)
     subject = load(
         "insert",
         model,
@@ -60,28 +69,18 @@ def insert(
     if out is not None and not dry_run:
         save("insert", new, out)
     code = [*_snippet(new, edits), "", *_call(kind, subject.example, where, output, identity)]
-    if json:
-        entries = [dict(zip(("name", "before", "after", "why"), edit, strict=True)) for edit in edits]
-        answer: dict[str, Any] = {"model": subject.title, "kind": kind, "edits": entries, "code": code}
-        answer |= {
-            "parameters": [before, after],
-            "speedup": times,
-            "written": None if dry_run else _text(out),
-        }
-        print(json_format.dumps(answer, ensure_ascii=False, indent=1))
-        return
-    print(edits)
-    print(f"\nIn the source of {subject.title}:\n")
-    print("\n".join(code))
-    print(
-        f"\n{before:,} parameters before, {after:,} after; a pass in evaluation takes {1 / times:.2f} times as long."
+    show(
+        {"model": subject.title, "kind": kind, "code": code, "parameters": [before, after], "speedup": times},
+        edits,
+        [
+            f"\nIn the source of {subject.title}:\n",
+            *code,
+            f"\n{before:,} parameters before, {after:,} after; {pace(times)}.",
+        ],
+        json=json,
+        written=[] if out is None else [out],
+        dry_run=dry_run,
     )
-    if out is not None:
-        print("nothing was written (--dry-run)" if dry_run else f"weights written to {out}")
-
-
-def _text(out: Path | None) -> str | None:
-    return None if out is None else str(out)
 
 
 def _call(kind: str, example: Any, where: str, output: bool, identity: bool) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from normwise._optional import require as required
 from normwise.errors import ArgumentError, explain
 from normwise.models.user import load_user_model
 from normwise.models.user_guard import stdout_to_stderr
@@ -66,20 +70,51 @@ def load(
     return Subject(user.title, model, batch)
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Inputs out of a data set.
+
+    Attributes:
+        name: of the data.
+        inputs: the training rows in batches.
+        out_features: number of classes, or 1.
+    """
+
+    name: str
+    inputs: list[Tensor]
+    out_features: int
+
+
+def batches_of(who: str, data: str, target: str | None, batch_size: int) -> Batches:
+    """The training rows of a data set, prepared as `compare` does."""
+    from normwise.data import load as load_data
+
+    if batch_size < 2:
+        raise ArgumentError(explain(who, "--batch-size must be at least 2", f"{batch_size}"))
+    found = load_data(data, target=target)
+    split = found.split(0)
+    inputs = list(torch.split(split.train.inputs, batch_size))
+    if len(inputs) > 1 and len(inputs[-1]) == 1:  # no batch of its own
+        inputs[-2:] = [torch.cat(inputs[-2:])]
+    return Batches(data, inputs, split.out_features)
+
+
+def check_out(who: str, out: Path | None) -> None:
+    """Raise `ArgumentError` unless weights can be written in the form that the name tells."""
+    if out is not None and out.suffix not in (".safetensors", ".pt", ".pth"):
+        must = "weights are written as .safetensors, .pt or .pth"
+        raise ArgumentError(explain(who, must, str(out), "name one of these endings"))
+
+
 def save(who: str, model: nn.Module, out: Path) -> None:
     """Write the state_dict, as safetensors or, where the name ends in .pt or .pth, by torch."""
+    check_out(who, out)
     if out.suffix == ".safetensors":
         from safetensors.torch import save_model
 
         _whole(out, lambda file: save_model(model, str(file)))
-    elif out.suffix in (".pt", ".pth"):
-        _whole(out, lambda file: torch.save(model.state_dict(), file))
     else:
-        raise ArgumentError(
-            explain(
-                who, "weights are written as .safetensors, .pt or .pth", str(out), "name one of these endings"
-            )
-        )
+        _whole(out, lambda file: torch.save(model.state_dict(), file))
 
 
 def export(model: nn.Module, example: Tensor, *, onnx: Path | None, program: Path | None) -> list[Path]:
@@ -92,7 +127,8 @@ def export(model: nn.Module, example: Tensor, *, onnx: Path | None, program: Pat
         _whole(program, lambda file: torch.export.save(exported, file))
         written.append(program)
     if onnx is not None:
-        with stdout_to_stderr():
+        required("onnxscript", extra="onnx", who="--onnx")
+        with stdout_to_stderr(), _quiet():
             made: Any = torch.onnx.export(
                 model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False
             )
@@ -112,6 +148,20 @@ def speedup(before: nn.Module, after: nn.Module, example: Tensor) -> float:
             for model, found in zip(sides, times, strict=True):
                 found.append(_burst(model, example))
     return statistics.median(times[0]) / statistics.median(times[1])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings of torch's own deprecated functions, and of packages that it could know."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _burst(model: nn.Module, example: Tensor) -> float:
