@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from normwise.surgery import (
         accelerate as accelerate,
         average_statistics as average_statistics,
+        convert as convert,
         decelerate as decelerate,
         desynchronize as desynchronize,
         freeze as freeze,
@@ -79,6 +80,7 @@ attach(
         (
             "accelerate",
             "average_statistics",
+            "convert",
             "decelerate",
             "desynchronize",
             "freeze",

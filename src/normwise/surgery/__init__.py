@@ -2,6 +2,7 @@
 
 from normwise.surgery.accelerate import accelerate
 from normwise.surgery.average_statistics import average_statistics
+from normwise.surgery.convert import convert
 from normwise.surgery.decelerate import decelerate
 from normwise.surgery.freeze import freeze, unfreeze
 from normwise.surgery.insert import insert
@@ -13,6 +14,7 @@ from normwise.surgery.synchronize import desynchronize, synchronize
 __all__ = [
     "accelerate",
     "average_statistics",
+    "convert",
     "decelerate",
     "desynchronize",
     "freeze",

@@ -67,7 +67,7 @@ def build(reading: Reading, target: Target, rank: int | None) -> Built | str:
     alpha = new._parameters.get("alpha")
     if alpha is not None and reading.alpha is None:
         alpha.requires_grad_(reading.weight is None or reading.weight.requires_grad)
-        said.append(f"alpha begins at {float(alpha.detach()):g}")
+        said.append(f"alpha begins at {new.initial_alpha:g}")
     lost = _lost(reading, new, kind) + (("weight and bias of each position: averaged",) if averaged else ())
     same = (kind in BATCH and reading.kind in BATCH) or (kind == reading.kind and kind != "group")
     return Built(new, lost, tuple(said), not same, fresh)

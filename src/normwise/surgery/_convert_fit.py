@@ -258,6 +258,9 @@ def _match(module: nn.Module, unit: Pooled, wanted: Pooled, sign: Tensor | None)
         return 0.0, "no weight or bias to fit"
     if wanted.count < 2:
         return 0.0, "copied, since the data has one value per channel"
+    if not all(bool(torch.isfinite(t).all()) for m in (unit, wanted) for t in (m.mean, m.var)):
+        must = "what a normalization gives on `data` must be finite"
+        raise ArgumentError(explain("convert", must, f"NaN or infinite values in a {type(module).__name__}"))
     flat = weight.detach().double().flatten()
     shift = torch.zeros_like(flat) if bias is None else bias.detach().double().flatten()
     spread = wanted.var.sqrt()

@@ -145,7 +145,9 @@ def _settings(kind: Layer) -> set[str]:
 def _fresh(kind: Layer, module: nn.Module, **finish: Any) -> nn.Module:
     """A new module of the class with the settings of this one, and values of its own."""
     accepted = inspect.signature(kind).parameters
-    arguments = {name: getattr(module, name) for name in _settings(kind) if hasattr(module, name)}
+    # A parameter is no setting: what it was to begin with may be under the same name.
+    named = _settings(kind) - module._parameters.keys()
+    arguments = {name: getattr(module, name) for name in named if hasattr(module, name)}
     tensors = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
     if "device" in accepted and tensors:
         floating = [t.dtype for t in tensors if t.is_floating_point()]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
@@ -108,7 +109,9 @@ def convert(
     changing = {name: place for name, place in places.items() if place.built is not None}
     values, said = _fitted(model, changing, used, forward)
     notes: list[str] = []
-    if example is not None:
+    if example is not None and _is_meta(model):
+        notes.append("not tried, since a model on the meta device has no values")
+    elif example is not None:
         equal = not any(place.built is not None and place.built.fits for place in changing.values())
 
         def converted(other: nn.Module) -> nn.Module:
@@ -156,11 +159,15 @@ def _fitted(
     """Values of the layers that are fitted, and what is to be said of each; on copies."""
     if not batches:
         return {}, {}
+    if _is_meta(model):
+        must = "a model must have values to be fitted to `data`"
+        raise ArgumentError(explain("convert", must, "one on the meta device", "load its state first"))
     owners: dict[int, int] = {}
     for module in model.modules():
         for parameter in module._parameters.values():
             owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    said, free = {}, {}
+    said: dict[str, str] = {}
+    free: dict[str, Place] = {}
     for name, place in places.items():
         held = place.module._parameters.values()
         if place.built is None or not place.built.fits:
@@ -175,11 +182,21 @@ def _fitted(
     trial = put(twin(model), places, empty)
     said |= fit(twin(model), trial, free, batches, forward)
     values: Values = {}
-    for name in free:
-        module = trial.get_submodule(name)
-        tensors = {**module._parameters, **module._buffers}
-        values[name] = {key: tensor.detach().clone() for key, tensor in tensors.items() if tensor is not None}
+    for name, place in free.items():
+        found = _tensors(trial.get_submodule(name))
+        before = {} if place.built is None else _tensors(place.built.module)
+        if any(not torch.equal(found[key], value) for key, value in before.items()):
+            values[name] = found
     return values, said
+
+
+def _is_meta(model: nn.Module) -> bool:
+    return any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    tensors = {**module._parameters, **module._buffers}
+    return {key: tensor.detach().clone() for key, tensor in tensors.items() if tensor is not None}
 
 
 def _why(place: Place, fitted: str) -> str:
