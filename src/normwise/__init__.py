@@ -39,17 +39,22 @@ if TYPE_CHECKING:
     )
     from normwise.report.write import report as report
     from normwise.surgery import (
+        ForeignLayer as ForeignLayer,
         accelerate as accelerate,
         average_statistics as average_statistics,
         convert as convert,
         decelerate as decelerate,
         desynchronize as desynchronize,
         freeze as freeze,
+        from_flax as from_flax,
+        from_keras as from_keras,
         insert as insert,
         recalibrate as recalibrate,
         reset_running_stats as reset_running_stats,
         set_statistics as set_statistics,
         synchronize as synchronize,
+        to_flax as to_flax,
+        to_keras as to_keras,
         unfreeze as unfreeze,
     )
 
@@ -78,17 +83,22 @@ attach(
     | dict.fromkeys(("cnn", "mlp"), "normwise.models")
     | dict.fromkeys(
         (
+            "ForeignLayer",
             "accelerate",
             "average_statistics",
             "convert",
             "decelerate",
             "desynchronize",
             "freeze",
+            "from_flax",
+            "from_keras",
             "insert",
             "recalibrate",
             "reset_running_stats",
             "set_statistics",
             "synchronize",
+            "to_flax",
+            "to_keras",
             "unfreeze",
         ),
         "normwise.surgery",
