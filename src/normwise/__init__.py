@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         convert as convert,
         decelerate as decelerate,
         desynchronize as desynchronize,
+        fold as fold,
         freeze as freeze,
         from_flax as from_flax,
         from_keras as from_keras,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         synchronize as synchronize,
         to_flax as to_flax,
         to_keras as to_keras,
+        unfold as unfold,
         unfreeze as unfreeze,
     )
 
@@ -89,6 +91,7 @@ attach(
             "convert",
             "decelerate",
             "desynchronize",
+            "fold",
             "freeze",
             "from_flax",
             "from_keras",
@@ -99,6 +102,7 @@ attach(
             "synchronize",
             "to_flax",
             "to_keras",
+            "unfold",
             "unfreeze",
         ),
         "normwise.surgery",

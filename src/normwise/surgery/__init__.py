@@ -6,6 +6,7 @@ from normwise.surgery.average_statistics import average_statistics
 from normwise.surgery.convert import convert
 from normwise.surgery.decelerate import decelerate
 from normwise.surgery.flax_weights import from_flax, to_flax
+from normwise.surgery.fold import fold
 from normwise.surgery.freeze import freeze, unfreeze
 from normwise.surgery.insert import insert
 from normwise.surgery.keras_weights import from_keras, to_keras
@@ -13,6 +14,7 @@ from normwise.surgery.recalibrate import recalibrate
 from normwise.surgery.reset_running_stats import reset_running_stats
 from normwise.surgery.set_statistics import set_statistics
 from normwise.surgery.synchronize import desynchronize, synchronize
+from normwise.surgery.unfold import unfold
 
 __all__ = [
     "ForeignLayer",
@@ -21,6 +23,7 @@ __all__ = [
     "convert",
     "decelerate",
     "desynchronize",
+    "fold",
     "freeze",
     "from_flax",
     "from_keras",
@@ -31,5 +34,6 @@ __all__ = [
     "synchronize",
     "to_flax",
     "to_keras",
+    "unfold",
     "unfreeze",
 ]

@@ -66,7 +66,11 @@ class Survey:
 
     def obstacle(self, module: nn.Module) -> str | None:
         """Why another module must not take this one's place; None where it may."""
-        return self._closed.get(id(module)) or self._held.get(id(module)) or obstacle(module)
+        return self.taken(module) or obstacle(module)
+
+    def taken(self, module: nn.Module) -> str | None:
+        """Who else has read or holds a module, whatever it is itself, and so keeps it; None where nobody does."""
+        return self._closed.get(id(module)) or self._held.get(id(module))
 
     def shared(self, module: nn.Module) -> bool:
         """Whether the module stands at several places."""
