@@ -1,7 +1,7 @@
 """What hurts users of normalization most, numbered as people reported it: shown to hurt elsewhere, and cured here.
 
-A test runs torch's way, too, so that it fails when torch mends the hurt and nothing is left to cure. What a layer cannot
-cure is not here: training scripts, other packages' converters, and defaults that a drop-in layer must share.
+A test runs torch's way, too, so that it fails when torch mends the hurt and nothing is left to cure. What a layer
+cannot cure is not here: training scripts, other packages' converters, and defaults that a drop-in layer must share.
 """
 
 from __future__ import annotations

@@ -411,7 +411,7 @@ def test_wrong_arguments() -> None:
         fold(model, x, border="keep")
     with pytest.raises(ArgumentError, match=r"fold: the model must run on the example.*\(2, 3, 6\)"):
         fold(model, x[..., 0])
-    with pytest.raises(ArgumentError, match="`model` must be a torch.nn.Module"):
+    with pytest.raises(ArgumentError, match=r"`model` must be a torch\.nn\.Module"):
         fold(nn.Conv2d, x)
     with pytest.raises(ArgumentError, match="finite"):
         fold(model, torch.full_like(x, torch.nan))

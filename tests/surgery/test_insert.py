@@ -159,3 +159,17 @@ def test_wrong_words_and_models_are_one_message() -> None:
     with pytest.raises(ArgumentError, match=r"must run with its norms in training.*more than 1 value"):
         insert(model, "batch", x[:1])
     assert type(model[0]) is nn.Linear
+
+
+def test_what_was_inserted_is_folded_away_again() -> None:
+    model = Net()
+    new, _ = insert(model, "batch", IMAGES)
+    for _ in range(3):
+        new.train()(IMAGES + torch.randn(IMAGES.shape))
+    folded, edits = nw.fold(new.eval(), IMAGES)
+    assert type(folded.stem) is nn.Conv2d
+    assert edits["stem.norm"].why == "in `stem`"
+    torch.testing.assert_close(folded(IMAGES), new(IMAGES))
+    kept, edits = nw.fold(insert(model, "group:4", IMAGES)[0].eval(), IMAGES)
+    assert isinstance(kept.stem, NormalizedConv2d)
+    assert "no fixed scale and shift" in edits["stem.norm"].why or "may do more" in edits["stem.norm"].why

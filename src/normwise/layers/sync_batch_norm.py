@@ -92,8 +92,8 @@ class SyncBatchNorm(Tracking, nn.SyncBatchNorm):
     ``y = (x − μ) / sqrt(σ² + eps) · weight + bias`` per channel, μ and σ² over the samples and positions of all
     processes. Arguments and state_dict keys are torch's. Unlike torch's it runs on any device and with any back end of
     `torch.distributed` (gloo on the CPU, nccl), with parts of any size, empty ones too, under `torch.compile`, and
-    keeps the input's layout. One all-reduce of 1 + 2·C float64 values forward, one backward. Without processes, or over one,
-    it is `BatchNorm`. What `BatchNorm1d` has beyond torch's, it has, too.
+    keeps the input's layout. One all-reduce of 1 + 2·C float64 values forward, one backward. Without processes, or
+    over one, it is `BatchNorm`. What `BatchNorm1d` has beyond torch's, it has, too.
 
     All processes must run the layer in the same mode and equally often, as with every collective.
 

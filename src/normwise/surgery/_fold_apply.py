@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from normwise.layers.bake_weights import bake_weights_
-from normwise.surgery._fold_known import NORMS, channel_map, leftover, meaning, positions
+from normwise.surgery._fold_inside import fold_inside_
+from normwise.surgery._fold_known import HOLDING, NORMS, channel_map, leftover, meaning, positions
 from normwise.surgery._fold_pad import ChannelPad
 from normwise.surgery._fold_plan import Fold
 from normwise.surgery._fold_weights import border_value, fold_before, fold_behind, fold_into_norm
@@ -34,6 +35,7 @@ class Script:
 def perform(model: nn.Module, script: Script) -> nn.Module:
     """Bake parametrized weights and carry out a script, on this very model."""
     bake_weights_(model)
+    fold_inside_(model)
     for fold in script.folds:
         apply(model, fold)
     for name in script.dropped:
@@ -41,8 +43,8 @@ def perform(model: nn.Module, script: Script) -> nn.Module:
     return model
 
 
-def apply(model: nn.Module, fold: Fold) -> nn.Module:
-    """Carry out one fold; return what stands at the norm's place now.
+def apply(model: nn.Module, fold: Fold) -> nn.Module | None:
+    """Carry out one fold; return what stands at the norm's place now, None where that was inside a layer.
 
     Raises:
         UnfoldableError: the values do not allow it; the model is as it was.
@@ -82,6 +84,11 @@ def apply(model: nn.Module, fold: Fold) -> nn.Module:
             vars(module)[RECORD] = (*vars(module).get(RECORD, ()), record)
     place.training = norm.training
     _replace(model, norm, place)
+    for layer in layers:
+        if type(layer) in HOLDING and layer._modules.get("norm") is place and type(place) is nn.Identity:
+            del layer._modules["norm"]
+            layer.__class__ = HOLDING[type(layer)]
+            return None
     return place
 
 

@@ -8,7 +8,7 @@ from math import prod
 from torch import nn
 
 from normwise.graph import Call, Graph, Op
-from normwise.surgery._fold_known import looks_linear
+from normwise.surgery._fold_known import HOLDING, looks_linear
 from normwise.surgery._survey import Survey
 from normwise.surgery._trace import is_watched
 
@@ -43,7 +43,10 @@ class Flow:
         for call in graph.calls:
             module = survey.modules[call.module]
             if looks_linear(module) and len(call.outputs) == 1:
-                self._layer_of.setdefault(call.outputs[0], call)
+                # What a layer gives that holds a norm is the norm's output; its own goes into the norm.
+                held = graph.calls_of(f"{call.module}.norm".lstrip(".")) if type(module) in HOLDING else ()
+                inner = [each.inputs[0] for each in held if each.parent == call.index and each.inputs]
+                self._layer_of[(inner or call.outputs)[0]] = call
             if is_watched(module):
                 self._watched.update(dict.fromkeys((*call.inputs, *call.outputs), call.module))
         for op in graph.ops:

@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from normwise import layers
 from normwise.layers._fused import Fused
 from normwise.layers._tracking import Tracking
+from normwise.layers.normalized import NORMALIZED
 from normwise.surgery._twins import HOOKS
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -42,6 +43,9 @@ INSTANCE_NORMS: dict[type[nn.Module], int] = {
 }
 NORMS: tuple[type[nn.Module], ...] = (*BATCH_NORMS, *INSTANCE_NORMS)
 """Norms that are a fixed scale and shift of each channel in evaluation, given running statistics."""
+
+HOLDING: dict[type[nn.Module], type[nn.Module]] = {inside: plain for plain, inside in NORMALIZED.items()}
+"""A layer with a norm inside → torch's."""
 
 _MEAN_ONLY = tuple(getattr(layers, f"MeanOnlyBatchNorm{rank}d") for rank in _RANKS)
 
@@ -85,7 +89,7 @@ def layer_meaning(module: nn.Module, *, output: bool = False) -> type[nn.Module]
     """Which layer of torch's this computes as; `output`: as far as its output channels go."""
     if output and _place_of(module) in _PADDED_SAME:
         return nn.Conv2d
-    return meaning(module, LINEAR)
+    return HOLDING.get(type(module)) or meaning(module, LINEAR)
 
 
 def looks_linear(module: nn.Module) -> bool:
@@ -131,7 +135,7 @@ def extras(module: nn.Module) -> str | None:
     held = vars(module)
     if any(held.get(name) for name in HOOKS):
         return "it has hooks"
-    if held["_modules"] and _place_of(module) not in _WITH_CHILDREN:
+    if held["_modules"] and _place_of(module) not in _WITH_CHILDREN and type(module) not in HOLDING:
         return "it has modules of its own"
     replaced = [name for name in held if callable(getattr(type(module), name, None))]
     if replaced:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from normwise.graph import Graph
+from normwise.layers.normalized import normalized
 from normwise.surgery._fold_apply import RECORD
 from normwise.surgery._fold_known import looks_linear
 from normwise.surgery._unfold_statistics import Moments
@@ -28,8 +29,8 @@ class Place:
 
     Attributes:
         at: the name under which it stands.
-        layers: names of the layers whose outputs come there, before any is moved.
-        kind: "slot" where a module keeps the place, "gap" in a `Sequential`, or "wrap" around a layer.
+        layers: names of the layers whose outputs come there.
+        kind: "slot" where a module keeps the place, "gap" in a `Sequential`, or "inside" of a layer.
         axes: of the tensors that come there.
         eps: of the norm.
         momentum: of the norm.
@@ -68,20 +69,18 @@ def find(model: nn.Module, graph: Graph, name: str, axes: int) -> Place:
                     key, behind, _ = each
                     if key not in module._modules and (behind is None or behind in module._modules):
                         return Place(_join(other, key), (name,), "gap", axes, behind=behind, **settings)
-    return Place(_join(name, "norm"), (name,), "wrap", axes)
+    return Place(_join(name, "norm"), (name,), "inside", axes)
 
 
 @torch.no_grad()
 def put(model: nn.Module, places: list[Place], statistics: dict[str, Moments]) -> nn.Module:
-    """Put norms at places, on this very model, and return it (or what takes its place)."""
-    # Inner places first: a wrapped layer has another name afterwards, and only it.
+    """Put norms at places, on this very model, and return it."""
     for place in places:
         layers = [model.get_submodule(name) for name in place.layers]
         norm = _norm(place, layers[0], statistics.get(place.at))
         owner, _, key = place.at.rpartition(".")
-        if place.kind == "wrap":
-            both = nn.Sequential(OrderedDict(layer=layers[0], norm=norm)).train(layers[0].training)
-            model = _replace(model, layers[0], both)
+        if place.kind == "inside":
+            normalized(layers[0], norm)
         elif place.kind == "gap":
             sequence = model.get_submodule(owner)
             items = list(sequence._modules.items())
@@ -94,7 +93,7 @@ def put(model: nn.Module, places: list[Place], statistics: dict[str, Moments]) -
             if type(old) is not nn.Identity:
                 _forget(old, layers)
                 norm = nn.Sequential(OrderedDict(norm=norm, after=old)).train(old.training)
-            model = _replace(model, old, norm)
+            _replace(model, old, norm)
         for module in model.modules():
             _forget(module, layers)
         for layer in layers:
@@ -131,12 +130,11 @@ def _forget(module: nn.Module, layers: list[nn.Module]) -> None:
         del vars(module)[RECORD]
 
 
-def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     for owner in list(model.modules()):
         for key, child in owner._modules.items():
             if child is old and owner is not new:
                 owner._modules[key] = new
-    return new if model is old else model
 
 
 def _exists(model: nn.Module, name: str) -> bool:

@@ -16,6 +16,7 @@ from normwise.results.edits import Edit, Edits
 from normwise.surgery._copy import copied
 from normwise.surgery._fold_apply import Script, apply, drop, droppable, perform
 from normwise.surgery._fold_check import Check, DisagreementError
+from normwise.surgery._fold_inside import fold_inside_
 from normwise.surgery._fold_known import looks_like_norm
 from normwise.surgery._fold_plan import Fold, Planner
 from normwise.surgery._fold_weights import UnfoldableError
@@ -123,6 +124,7 @@ class _Folding:
         self.before = {name: describe(module) for name, module in self.model.named_modules()}
         self.looked_at = [name for name, module in self.model.named_modules() if looks_like_norm(module)]
         self.baked: tuple[str, ...] = ()
+        self.inside: dict[str, str | None] = {}
 
     @property
     def norms(self) -> set[str]:
@@ -132,7 +134,7 @@ class _Folding:
     @property
     def nothing(self) -> bool:
         """Whether the model stays as it is."""
-        return not self.script.folds and not self.baked
+        return not self.script.folds and not self.baked and None not in self.inside.values()
 
     def ban(self, reasons: dict[str, str]) -> None:
         """Let norms stay."""
@@ -142,6 +144,7 @@ class _Folding:
         """Plan and fold, round by round, on a new copy; keep the script, and the reasons for what stays."""
         work = copied(self.model, "fold") if self.strict else _twin(self.model)
         self.baked = bake_weights_(work)
+        self.inside = fold_inside_(work)
         banned = dict(self.banned)
         if only is not None:
             banned |= dict.fromkeys(set(self.looked_at) - set(only), "")
@@ -149,7 +152,12 @@ class _Folding:
         places: list[str] = []
         while True:
             survey = Survey(work)
-            graph = trace(work, self.example, who="fold")
+            try:
+                graph = trace(work, self.example, who="fold")
+            except ArgumentError:
+                if not folds:
+                    raise
+                break  # a place that was more than called: the comparison will find which
             planned, self.reasons = Planner(survey, graph, self.border, banned).plan()
             if not planned:
                 break
@@ -182,12 +190,18 @@ class _Folding:
         baked = {name.rpartition(".")[0] for name in self.baked}
         entries = []
         for name, before in self.before.items():
-            if name in into:
+            if self.inside.get(name, "") is None:
+                entries.append(Edit(name, before, "", f"in `{name.rpartition('.')[0]}`"))
+            elif self.inside.get(f"{name}.norm" if name else "norm", "") is None:
+                entries.append(Edit(name, before, f"{now[name]}, folded", "with the norm in it"))
+            elif name in into:
                 entries.append(Edit(name, before, now.get(name, ""), f"in {_listed(into[name].layers)}"))
             elif name in took:
                 entries.append(
                     Edit(name, before, f"{now[name]}, folded", f"with {_listed(took[name])} in it")
                 )
+            elif self.inside.get(name):
+                entries.append(Edit(name, before, before, str(self.inside[name])))
             elif name in self.reasons:
                 entries.append(Edit(name, before, before, self.reasons[name]))
             elif name in baked:

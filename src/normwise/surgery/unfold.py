@@ -10,12 +10,13 @@ from torch import nn
 
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.graph import trace
+from normwise.layers.normalized import NORMALIZED
 from normwise.results.edits import Edit, Edits
 from normwise.surgery._copy import copied
 from normwise.surgery._fold_apply import RECORD
 from normwise.surgery._fold_check import Check, DisagreementError
 from normwise.surgery._fold_flow import Flow
-from normwise.surgery._fold_known import extras, layer_axis, layer_meaning, looks_linear
+from normwise.surgery._fold_known import HOLDING, extras, layer_axis, layer_meaning, looks_linear
 from normwise.surgery._survey import Survey, check_model
 from normwise.surgery._twins import describe
 from normwise.surgery._unfold_places import Place, find, put
@@ -33,11 +34,11 @@ def unfold(
     """Put a batch normalization behind layers, which changes no output in evaluation, for further training.
 
     Where `fold` had taken a norm into a layer, the new one stands at that norm's place, under its name, also in a copy
-    or a pickle of the folded model; elsewhere behind the layer, as ``layer`` and ``norm`` of a `Sequential` at its
-    place. Eps and momentum are those of the folded norm. With `data` the running statistics are those of what comes
-    there, pooled over all batches, ``weight = sqrt(running_var + eps)`` and ``bias = running_mean``, so that in
-    training, too, it begins near the identity; without, they are 0 and 1, the bias is 0 and the weight ``sqrt(1 +
-    eps)``, and the first batch in training changes the outputs. The model is compared as by `fold`.
+    or a pickle of the folded model; elsewhere inside the layer, as its ``norm``, so that no name changes. Eps and
+    momentum are those of the folded norm. With `data` the running statistics are those of what comes there, pooled over
+    all batches, ``weight = sqrt(running_var + eps)`` and ``bias = running_mean``, so that in training, too, it begins
+    near the identity; without, they are 0 and 1, the bias is 0 and the weight ``sqrt(1 + eps)``, and the first batch in
+    training changes the outputs. The model is compared as by `fold`.
 
     Args:
         model: any module.
@@ -67,10 +68,6 @@ def unfold(
     """
     check_model("unfold", model)
     places = _places(model, example, names)
-    if inplace and any(place.kind == "wrap" and "" in place.layers for place in places):
-        must = "a layer that is the whole model cannot get a norm in place"
-        hint = "use inplace=False and go on with what is returned"
-        raise ArgumentError(explain("unfold", must, f"a {type(model).__name__}", hint))
     check = Check("unfold", model, example)
     empty: dict[str, Moments] = {}
     work = put(copied(model, "unfold") if not inplace else _shared_twin(model), places, empty)
@@ -92,9 +89,9 @@ def unfold(
     entries = []
     for place in places:
         why = f"behind {' and '.join(f'`{layer}`' if layer else 'the layer' for layer in place.layers)}"
-        why += "; that and its parameters are at `.layer` now" if place.kind == "wrap" else ""
+        why += ", inside of it" if place.kind == "inside" else ""
         norm = describe(result.get_submodule(place.at))
-        entries.append(Edit(place.at, before.get(place.at, "") if place.kind != "wrap" else "", norm, why))
+        entries.append(Edit(place.at, before.get(place.at, ""), norm, why))
     measured = ", ".join(f"{error:.1e} in {dtype}" for dtype, error in errors.items())
     notes = (f"largest |Δ| over largest |y|: {measured}",) if errors else ()
     return result, Edits("unfold", tuple(entries), notes)
@@ -128,6 +125,11 @@ def _places(model: nn.Module, example: Any, names: Iterable[str] | None) -> list
             raise ArgumentError(explain("unfold", must, obstacle))
         axes = len(graph.values[calls[0].outputs[0]].shape)
         place = find(model, graph, first[name], axes)
+        if place.kind == "inside" and type(layer) not in NORMALIZED:
+            what = "one that holds a norm" if type(layer) in HOLDING else f"a {type(layer).__name__}"
+            raise ArgumentError(
+                explain("unfold", f"`{name}` must be a linear layer or a convolution of torch's", what)
+            )
         if place.at in places:
             place = places[place.at].with_layer(first[name])
         places[place.at] = place
