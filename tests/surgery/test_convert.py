@@ -236,6 +236,7 @@ def test_fused_layers_keep_what_they_vacated(stir: Stir) -> None:
     fused, _ = convert(old, "torch", "normwise", example=torch.randn(4, 6))
     new, edits = convert(fused, "batch", "group:4", data=torch.randn(40, 6))
     assert edits["1"].after == "nw.GroupNormAct(activation='relu', dropout=0.3), 4 groups"
+    assert "`decelerate` takes the layer apart" in convert(fused, "batch", "ghost")[1]["1"].why
     back, _ = convert(new, "normwise", "torch", example=torch.randn(4, 6))
     assert [type(module) for module in back] == [nn.Linear, nn.GroupNorm, nn.ReLU, nn.Dropout]
     # Moments are those in front of the activation.

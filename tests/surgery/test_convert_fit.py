@@ -225,3 +225,16 @@ def test_data_that_says_nothing_replaces_nothing() -> None:
     assert "copied, since the data has one value per channel" in edits["0"].why
     with pytest.raises(ArgumentError, match="must be finite"):
         convert(old, "batch", "group", data=torch.full((4, 16), float("nan")))
+
+
+@pytest.mark.parametrize("target", ["batch", "layer", "instance", "group:4"])
+def test_the_measure_is_the_old_layer_with_its_own_number_of_groups(target: str, stir: Stir) -> None:
+    old = stir(nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8)))
+    batches = [torch.randn(IMAGES) + 2 * torch.randn(4, 3, 1, 1), torch.randn(IMAGES)]
+    new, _ = convert(old, "group", target, data=batches)
+    both = [
+        torch.cat([evaluated(model, x).movedim(1, -1).reshape(-1, 8) for x in batches])
+        for model in (old, new)
+    ]
+    torch.testing.assert_close(both[0].mean(0), both[1].mean(0), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(both[0].var(0), both[1].var(0), rtol=1e-9, atol=1e-9)

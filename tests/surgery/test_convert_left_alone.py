@@ -121,6 +121,13 @@ class OffsetRMSNorm(HalfRMSNorm):
     offset = 1.0
 
 
+class Turned(nn.GroupNorm):
+    """Arguments in another order, as a library has them."""
+
+    def __init__(self, num_channels: int, num_groups: int) -> None:
+        super().__init__(num_groups, num_channels)
+
+
 class Louder(nn.GroupNorm):
     """A subclass that does more."""
 
@@ -135,7 +142,7 @@ def test_classes_of_known_libraries_prove_what_they_are(monkeypatch: pytest.Monk
 
     image, row = torch.randn(6, 16, 5, 4), torch.randn(6, 7, 16)
     assert convert_one(ChannelsFirst(16), "layer", "rms", image)[1] == "a subclass may do more than its base"
-    for kind in (ChannelsFirst, WithActivation, HalfRMSNorm, OffsetRMSNorm, Louder):
+    for kind in (ChannelsFirst, WithActivation, HalfRMSNorm, OffsetRMSNorm, Turned, Louder):
         monkeypatch.setattr(kind, "__module__", "timm.layers.norm")
     assert type(convert_one(ChannelsFirst(16), "layer", "rms", image)[0]) is nw.RMSNorm2d
     fused, _ = convert_one(WithActivation(16), "batch", "group:4", image)
@@ -149,6 +156,11 @@ def test_classes_of_known_libraries_prove_what_they_are(monkeypatch: pytest.Monk
         module.forward = module.forward  # type: ignore[method-assign]
         kind_of = "batch" if isinstance(module, WithActivation) else "rms"
         assert convert(module, kind_of, "group")[1][""].why == "its `forward` was replaced"
+    assert type(convert_one(Turned(16, 8), "group", "batch", image)[0]) is nw.BatchNorm2d
+    assert "there is no Ghost" in convert_one(WithActivation(16), "batch", "ghost", image)[1]
+    quiet = WithActivation(16)
+    quiet.act = nn.Identity()  # type: ignore[assignment]
+    assert type(convert_one(quiet, "batch", "ghost", image)[0]) is nw.GhostBatchNorm2d
     other = WithActivation(16)
     other.act = nn.Softmax(1)  # type: ignore[assignment]
     assert "modules of its own that are not known" in convert_one(other, "batch", "group", image)[1]

@@ -44,8 +44,7 @@ def build(reading: Reading, target: Target, rank: int | None) -> Built | str:
     layer = class_of(kind, rank, fused=bool(reading.finish))
     if layer is None:
         where = "with an activation" if reading.finish else "for this input"
-        hint = ": `decelerate` takes the layer apart" if reading.finish else ""
-        return f"there is no {TITLES[kind]} {where}{hint}"
+        return f"there is no {TITLES[kind]} {where}"
     tracks = bool(reading.running) if reading.kind in BATCH else kind in BATCH
     if kind in ("frozen", "batch_renorm") and not tracks:
         return f"it tracks no statistics, which {TITLES[kind]} needs"
@@ -93,8 +92,8 @@ def _arguments(
         "dtype": floating[0].dtype if floating else None,
     }
     known |= _eps(reading, target.kind, floating)
-    known |= reading.options if target.kind == reading.kind else {}
-    known |= target.numbers(reading.channels) | reading.finish
+    kept = reading.options if target.kind == reading.kind and target.number is None else {}
+    known |= (kept or target.numbers(reading.channels)) | reading.finish
     if target.kind == "instance":
         known["track_running_stats"] = False
     taken = inspect.signature(layer).parameters

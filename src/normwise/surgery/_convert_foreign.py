@@ -79,7 +79,9 @@ def _finish(module: nn.Module) -> dict[str, Any] | None:
     if inner.keys() - {"act", "drop"} or type(inner.get("drop", nn.Identity())) is not nn.Identity:
         return None
     activation = inner.get("act", nn.Identity())
-    known = "none" if type(activation) is nn.Identity else activation_name(activation)
+    if type(activation) is nn.Identity:
+        return {}
+    known = activation_name(activation)
     return None if known is None else {"activation": known, "dropout": 0.0}
 
 

@@ -16,6 +16,7 @@ from normwise.surgery._convert_kinds import BATCH, TITLES, TRAILING, Target, kin
 from normwise.surgery._convert_read import Reading, hindrance, read, state_hooks
 from normwise.surgery._select import Where, selected
 from normwise.surgery._survey import Survey
+from normwise.surgery._twins import LINK
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,8 @@ def _place(
     shapes = _shapes(graph, name)
     built = _already(module, reading, target) or _suited(reading, target, shapes)
     if isinstance(built, str):
-        return Place(module, reading, None, built)
+        apart = ": `decelerate` takes the layer apart" if reading.finish and LINK in vars(module) else ""
+        return Place(module, reading, None, built + apart)
     if state_hooks(module) and _keys(built.module) != _keys(module):
         return Place(module, reading, None, "it has hooks on its state_dict, whose keys would be others")
     if graph is not None and not shapes:
