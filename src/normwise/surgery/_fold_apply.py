@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from normwise.layers.bake_weights import bake_weights_
-from normwise.surgery._fold_inside import fold_inside_
 from normwise.surgery._fold_known import HOLDING, NORMS, channel_map, leftover, meaning, positions
 from normwise.surgery._fold_pad import ChannelPad
 from normwise.surgery._fold_plan import Fold
@@ -35,7 +34,6 @@ class Script:
 def perform(model: nn.Module, script: Script) -> nn.Module:
     """Bake parametrized weights and carry out a script, on this very model."""
     bake_weights_(model)
-    fold_inside_(model)
     for fold in script.folds:
         apply(model, fold)
     for name in script.dropped:

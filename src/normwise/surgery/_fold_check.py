@@ -26,6 +26,10 @@ class DisagreementError(Exception):
     """The models differ; the text says by how much, or what was raised."""
 
 
+class RoundingError(DisagreementError):
+    """The models agree in float64, and differ in their own dtype."""
+
+
 class Check:
     """Runs a model and changed copies of it, in evaluation, on an example and on random inputs like it.
 
@@ -85,7 +89,7 @@ class Check:
             limit = max(2.0 * own_error, 8.0 * torch.finfo(self.dtype).eps)
         elif limit is None:
             limit = LIMITS[torch.float32]
-        _limit(errors[name], limit, name)
+        _limit(errors[name], limit, name, RoundingError)
         return errors
 
     def _run(self, model: nn.Module, inputs: Any, *, double: bool = False) -> list[Tensor]:
@@ -273,11 +277,9 @@ def _alike(outputs: list[Tensor], references: list[Tensor]) -> bool:
     return True
 
 
-def _limit(error: float, limit: float, dtype: str) -> None:
+def _limit(error: float, limit: float, dtype: str, kind: type[DisagreementError] = DisagreementError) -> None:
     if not error <= limit:
-        raise DisagreementError(
-            f"the outputs then differ by {error:.1e} of the largest in {dtype} (limit {limit:.0e})"
-        )
+        raise kind(f"the outputs then differ by {error:.1e} of the largest in {dtype} (limit {limit:.0e})")
 
 
 def _words(error: Exception) -> str:

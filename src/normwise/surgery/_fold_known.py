@@ -97,11 +97,18 @@ def looks_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | _ConvNd)
 
 
-def looks_like_norm(module: nn.Module) -> bool:
-    """Whether this is a norm with running statistics, or one by its looks."""
-    if isinstance(module, _NormBase | Tracking):
-        return True
-    return "FrozenBatchNorm" in type(module).__name__ and not any(module.children())
+def norms_of(model: nn.Module) -> dict[str, nn.Module]:
+    """The norms to be looked at: with running statistics, or by their looks, or inside of a layer."""
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        frozen = "FrozenBatchNorm" in type(module).__name__ and not any(module.children())
+        if frozen or isinstance(module, _NormBase | Tracking):
+            found[name] = module
+        elif type(module) in HOLDING and "norm" in module._modules:
+            inner = module._modules["norm"]
+            if inner is not None and not isinstance(inner, nn.Identity):
+                found[f"{name}.norm".lstrip(".")] = inner
+    return found
 
 
 def norm_obstacle(norm: nn.Module) -> str | None:
@@ -109,9 +116,9 @@ def norm_obstacle(norm: nn.Module) -> str | None:
     name, frozen = type(norm).__name__, _is_frozen(norm)
     by_name = frozen or _place_of(norm) in _WITH_CHILDREN
     if not by_name and meaning(norm, NORMS) is None:
-        if isinstance(norm, NORMS) or not isinstance(norm, Tracking):
+        if isinstance(norm, NORMS):
             return f"a {name} may do more than its base"
-        return f"a {name} is no fixed scale and shift of each channel"
+        return f"a {name} is no fixed scale and shift of each channel, as far as is known"
     if not frozen:
         needed = ("running_mean",) if isinstance(norm, _MEAN_ONLY) else ("running_mean", "running_var")
         tracks = norm.track_running_stats or not isinstance(norm, tuple(INSTANCE_NORMS))
@@ -133,7 +140,8 @@ def norm_obstacle(norm: nn.Module) -> str | None:
 def extras(module: nn.Module) -> str | None:
     """Why a module may do more than its class says; None where it does not."""
     held = vars(module)
-    if any(held.get(name) for name in HOOKS):
+    # Hooks of a layer with a norm inside see what goes in and what the norm gives, which both stay.
+    if any(held.get(name) for name in HOOKS) and type(module) not in HOLDING:
         return "it has hooks"
     if held["_modules"] and _place_of(module) not in _WITH_CHILDREN and type(module) not in HOLDING:
         return "it has modules of its own"

@@ -17,11 +17,11 @@ from normwise.surgery._fold_known import (
     layer_axis,
     layer_meaning,
     leftover,
-    looks_like_norm,
     looks_linear,
     meaning,
     norm_axis,
     norm_obstacle,
+    norms_of,
     positions,
 )
 from normwise.surgery._fold_weights import border_value
@@ -74,16 +74,15 @@ class Planner:
     def plan(self) -> tuple[list[Fold], dict[str, str]]:
         """The folds of this round, and why the other norms stay."""
         folds, reasons = [], {}
-        for name, module in self._survey.modules.items():
-            if looks_like_norm(module):
-                try:
-                    fold = self._fold(name, module)
-                except _NoError as error:
-                    reasons[name] = str(error)
-                else:
-                    if not self._taken & {fold.norm, *fold.layers}:
-                        self._taken |= {fold.norm, *fold.layers}
-                        folds.append(fold)
+        for name, module in norms_of(self._survey.model).items():
+            try:
+                fold = self._fold(name, module)
+            except _NoError as error:
+                reasons[name] = str(error)
+            else:
+                if not self._taken & {fold.norm, *fold.layers}:
+                    self._taken |= {fold.norm, *fold.layers}
+                    folds.append(fold)
         return folds, reasons
 
     def _fold(self, name: str, norm: nn.Module) -> Fold:

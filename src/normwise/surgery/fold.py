@@ -15,9 +15,8 @@ from normwise.layers.bake_weights import bake_weights_
 from normwise.results.edits import Edit, Edits
 from normwise.surgery._copy import copied
 from normwise.surgery._fold_apply import Script, apply, drop, droppable, perform
-from normwise.surgery._fold_check import Check, DisagreementError
-from normwise.surgery._fold_inside import fold_inside_
-from normwise.surgery._fold_known import looks_like_norm
+from normwise.surgery._fold_check import Check, DisagreementError, RoundingError
+from normwise.surgery._fold_known import norms_of
 from normwise.surgery._fold_plan import Fold, Planner
 from normwise.surgery._fold_weights import UnfoldableError
 from normwise.surgery._survey import Survey, check_model
@@ -122,9 +121,8 @@ class _Folding:
 
     def __post_init__(self) -> None:
         self.before = {name: describe(module) for name, module in self.model.named_modules()}
-        self.looked_at = [name for name, module in self.model.named_modules() if looks_like_norm(module)]
+        self.looked_at = list(norms_of(self.model))
         self.baked: tuple[str, ...] = ()
-        self.inside: dict[str, str | None] = {}
 
     @property
     def norms(self) -> set[str]:
@@ -134,7 +132,7 @@ class _Folding:
     @property
     def nothing(self) -> bool:
         """Whether the model stays as it is."""
-        return not self.script.folds and not self.baked and None not in self.inside.values()
+        return not self.script.folds and not self.baked
 
     def ban(self, reasons: dict[str, str]) -> None:
         """Let norms stay."""
@@ -144,7 +142,6 @@ class _Folding:
         """Plan and fold, round by round, on a new copy; keep the script, and the reasons for what stays."""
         work = copied(self.model, "fold") if self.strict else _twin(self.model)
         self.baked = bake_weights_(work)
-        self.inside = fold_inside_(work)
         banned = dict(self.banned)
         if only is not None:
             banned |= dict.fromkeys(set(self.looked_at) - set(only), "")
@@ -190,18 +187,12 @@ class _Folding:
         baked = {name.rpartition(".")[0] for name in self.baked}
         entries = []
         for name, before in self.before.items():
-            if self.inside.get(name, "") is None:
-                entries.append(Edit(name, before, "", f"in `{name.rpartition('.')[0]}`"))
-            elif self.inside.get(f"{name}.norm" if name else "norm", "") is None:
-                entries.append(Edit(name, before, f"{now[name]}, folded", "with the norm in it"))
-            elif name in into:
+            if name in into:
                 entries.append(Edit(name, before, now.get(name, ""), f"in {_listed(into[name].layers)}"))
             elif name in took:
                 entries.append(
                     Edit(name, before, f"{now[name]}, folded", f"with {_listed(took[name])} in it")
                 )
-            elif self.inside.get(name):
-                entries.append(Edit(name, before, before, str(self.inside[name])))
             elif name in self.reasons:
                 entries.append(Edit(name, before, before, self.reasons[name]))
             elif name in baked:
@@ -222,10 +213,8 @@ def _admitted(folding: _Folding, check: Check, why: str) -> tuple[nn.Module, dic
     """
     good: list[str] = []
     waiting = [(sorted(folding.norms), why)]
-    last = why
-    for _ in range(_TRIALS):
-        if not waiting:
-            break
+    left = _TRIALS
+    while waiting and left > 0:
         norms, why = waiting.pop()
         if norms != sorted(folding.norms):
             folding.attempt([*good, *norms])
@@ -233,7 +222,10 @@ def _admitted(folding: _Folding, check: Check, why: str) -> tuple[nn.Module, dic
                 check(folding.change)
             except DisagreementError as error:
                 why = str(error)
+                # Rounding adds up over many, of which none is to blame.
+                left -= 4 if isinstance(error, RoundingError) else 1
             else:
+                left -= 1
                 good += norms
                 continue
         if len(norms) > 1:
@@ -241,8 +233,8 @@ def _admitted(folding: _Folding, check: Check, why: str) -> tuple[nn.Module, dic
             waiting += [(norms[half:], why), (norms[:half], why)]
         else:
             folding.ban({norms[0]: why})
-    for norms, last in waiting:
-        folding.ban(dict.fromkeys(norms, last))
+    for norms, why in waiting:
+        folding.ban(dict.fromkeys(norms, why))
     work = folding.attempt()
     try:
         return work, {} if folding.nothing else check(folding.change)
