@@ -105,5 +105,7 @@ def test_switches_reach_all_parts() -> None:
 def test_refusals() -> None:
     with pytest.raises(ArgumentError, match=r"parts of one size.*7 samples and 2 parts.*drop_last"):
         nw.SplitBatchNorm2d(3).double()(batch(samples=7))
-    with pytest.raises(ArgumentError, match=r"`num_splits` must be at least 2\. Got 1\. hint: one is BatchNorm"):
+    with pytest.raises(
+        ArgumentError, match=r"`num_splits` must be at least 2\. Got 1\. hint: one is BatchNorm"
+    ):
         nw.SplitBatchNorm2d(3, 1)
