@@ -402,6 +402,59 @@ def test_a_subclass_with_an_activation() -> None:
     folded_whole(filled(nn.Sequential(nn.Conv2d(4, 4, 1), Renamed(4))), x)
 
 
+class Frozen(nn.Module):
+    """Four buffers, as detection libraries have it."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        super().__init__()
+        for name, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            self.register_buffer(name, torch.full((4,), value).uniform_(0.5, 2.0))
+        self.wrong = wrong
+
+    def forward(self, x: Tensor) -> Tensor:
+        w, b, m, v = (
+            each.view(-1, 1, 1) for each in (self.weight, self.bias, self.running_mean, self.running_var)
+        )
+        return x * (w * (v + 1e-5).rsqrt()) + (b - m * w * (v + 1e-5).rsqrt()) + self.wrong
+
+
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        ("torchvision.ops.misc", "FrozenBatchNorm2d"),
+        ("transformers.models.detr.modeling_detr", "DetrFrozenBatchNorm2d"),
+    ],
+)
+def test_frozen_norms_of_others_are_known_by_name_and_tried(home: str, name: str) -> None:
+    known = type(name, (Frozen,), {"__module__": home})
+    x = torch.randn(2, 4, 5, 5)
+    folded_whole(nn.Sequential(nn.Conv2d(4, 4, 1), known()), x)
+    _, edits = fold(nn.Sequential(nn.Conv2d(4, 4, 1), known(wrong=0.1)), x)
+    assert edits["1"].why == f"this {name} is not the scale and shift that its buffers say"
+    unknown = type("MyFrozenBatchNorm", (Frozen,), {})
+    _, edits = fold(nn.Sequential(nn.Conv2d(4, 4, 1), unknown()), x)
+    assert (
+        edits["1"].why
+        == "a MyFrozenBatchNorm is no fixed scale and shift of each channel, as far as is known"
+    )
+
+
+def test_timms_norm_with_an_activation_leaves_the_activation() -> None:
+    class Base(nn.BatchNorm2d):
+        def __init__(self, channels: int) -> None:
+            super().__init__(channels)
+            self.drop, self.act = nn.Identity(), nn.PReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.drop(super().forward(x)))
+
+    known = type("BatchNormAct2d", (Base,), {"__module__": "timm.layers.norm_act"})
+    model = filled(nn.Sequential(nn.Conv2d(4, 4, 1), known(4)))
+    new = folded_whole(model, torch.randn(2, 4, 5, 5))
+    assert list(new.state_dict()) == ["0.weight", "0.bias", "1.act.weight"]
+    assert new[1].act.weight is model[1].act.weight
+
+
 # What is refused.
 
 

@@ -89,7 +89,12 @@ class Check:
             limit = max(2.0 * own_error, 8.0 * torch.finfo(self.dtype).eps)
         elif limit is None:
             limit = LIMITS[torch.float32]
-        _limit(errors[name], limit, name, RoundingError)
+        try:
+            _limit(errors[name], limit, name)
+        except DisagreementError as error:
+            own_error = max(map(_difference, self._own, self._exact))
+            words = f"the given model is itself {own_error:.1e} from float64: see `tolerance`"
+            raise RoundingError(f"{error}; {words}") from None
         return errors
 
     def _run(self, model: nn.Module, inputs: Any, *, double: bool = False) -> list[Tensor]:
@@ -277,9 +282,11 @@ def _alike(outputs: list[Tensor], references: list[Tensor]) -> bool:
     return True
 
 
-def _limit(error: float, limit: float, dtype: str, kind: type[DisagreementError] = DisagreementError) -> None:
+def _limit(error: float, limit: float, dtype: str) -> None:
     if not error <= limit:
-        raise kind(f"the outputs then differ by {error:.1e} of the largest in {dtype} (limit {limit:.0e})")
+        raise DisagreementError(
+            f"the outputs then differ by {error:.1e} of the largest in {dtype} (limit {limit:.0e})"
+        )
 
 
 def _words(error: Exception) -> str:

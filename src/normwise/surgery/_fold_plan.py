@@ -140,6 +140,10 @@ class Planner:
 
     def _before(self, name: str, norm: nn.Module, calls: tuple[Call, ...]) -> Fold:
         """The fold of a norm into what stands behind it."""
+        if leftover(norm) is not None:
+            raise _NoError(
+                "no layer stands right before it, and behind it comes its own activation", near=False
+            )
         targets: dict[int, Call] = {}
         for call in calls:
             found = list(self._consumers(call))
@@ -150,8 +154,6 @@ class Planner:
             if any(call.index not in targets for call in self._graph.calls_of(each)):
                 raise _NoError(f"`{each}` is also called where this norm does not come before")
             self._check_layer(each)
-        if leftover(norm) is not None:
-            raise _NoError(f"its activation stands between it and `{layers[0]}`")
         scale, shift = channel_map(norm)
         paddings = set()
         for target in targets.values():

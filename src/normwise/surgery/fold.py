@@ -199,7 +199,10 @@ class _Folding:
                 entries.append(
                     Edit(name, before, f"{now[name]}, baked", "its weight is a plain parameter now")
                 )
-        count = f"modules: {len(self.before)} before, {sum(1 for _ in result.modules())} after"
+        after = list(result.modules())
+        empty = sum(type(module) is nn.Identity for module in after)
+        count = f"modules: {len(self.before)} before, {len(after)} after"
+        count += f", {empty} of them nn.Identity" if empty else ""
         measured = ", ".join(f"{error:.1e} in {dtype}" for dtype, error in errors.items())
         notes = (count, f"largest |Δ| over largest |y|: {measured}") if errors else (count,)
         return Edits("fold", tuple(entries), notes)
