@@ -28,7 +28,11 @@ def keras() -> Iterator[ModuleType]:
         keras.config.set_floatx(
             "float64"
         )  # without it, matrix products are float32 whatever the layer's dtype
+        # Layers that were made before have fixed a policy, which floatx does not change any more.
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float64")
         yield keras
+        keras.config.set_dtype_policy(policy)
         keras.config.set_floatx(before)
 
 
