@@ -26,8 +26,8 @@ class DisagreementError(Exception):
     """The models differ; the text says by how much, or what was raised."""
 
 
-class RoundingError(DisagreementError):
-    """The models agree in float64, and differ in their own dtype."""
+class RoundingError(Exception):
+    """The models agree in float64, and differ in their own dtype by more than the limit."""
 
 
 class Check:
@@ -64,7 +64,8 @@ class Check:
         """The largest relative difference that a change to the model makes, by dtype.
 
         Raises:
-            DisagreementError: it is above the limit, or the changed model raises.
+            DisagreementError: it is above the limit in float64, or the changed model raises.
+            RoundingError: it is above the limit in the model's own dtype alone.
         """
         errors: dict[str, float] = {}
         changed = change(_in_double(self._model))

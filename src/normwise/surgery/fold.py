@@ -55,7 +55,7 @@ def fold(
     rest is left alone, with the reason in the record. Then the model is compared with what it was, in evaluation, on
     the example, on random inputs and in batches of 1 and of one more: in float64 no output may differ by more than
     1e-10 of the largest one, in float32 by 1e-5, and in 16 bits it may be twice as far from float64 as it was, or 8
-    ulps. Norms with which that does not hold are left alone.
+    ulps. Norms with which the first does not hold are left alone.
 
     Folded parameters are new, computed in float64 and rounded once; all others are the given model's own. A norm's
     place keeps an `nn.Identity`, or leaves a `Sequential` that is only called as a whole: names stay, positions behind
@@ -74,7 +74,8 @@ def fold(
 
     Raises:
         ArgumentError: (a ValueError) no module, or a compiled or scripted one; an unknown border; the model does not
-            run on the example, cannot be copied, or gives nothing finite. It is as it was.
+            run on the example, cannot be copied, gives nothing finite, or rounds so much in its own dtype that the
+            comparison fails there. It is as it was.
 
     Source: Jacob et al. 2018, section 3.2, for the fold behind a convolution.
 
@@ -99,9 +100,14 @@ def fold(
     errors: dict[str, float] = {}
     if not folding.nothing:
         try:
-            errors = check(folding.change)
-        except DisagreementError as error:
-            work, errors = _admitted(folding, check, str(error))
+            try:
+                errors = check(folding.change)
+            except DisagreementError as error:
+                work, errors = _admitted(folding, check, str(error))
+        except (DisagreementError, RoundingError) as error:
+            must = "the folded model must give what the given one gives"
+            hint = "set `tolerance` above that, or give the model in float64"
+            raise ArgumentError(explain("fold", must, str(error), hint)) from error
     result = perform(model, folding.script) if inplace else work
     return result, folding.edits(result, errors)
 
@@ -212,12 +218,14 @@ def _admitted(folding: _Folding, check: Check, why: str) -> tuple[nn.Module, dic
     """Fold as many norms as the comparison allows, tried by halves; the others stay, with the reason.
 
     Raises:
-        ArgumentError: (a ValueError) without any of them, too, the models differ.
+        DisagreementError: without any of them, too, the models differ.
+        RoundingError: it adds up; no norm is to blame more than another.
     """
     good: list[str] = []
     waiting = [(sorted(folding.norms), why)]
-    left = _TRIALS
-    while waiting and left > 0:
+    for _ in range(_TRIALS):
+        if not waiting:
+            break
         norms, why = waiting.pop()
         if norms != sorted(folding.norms):
             folding.attempt([*good, *norms])
@@ -225,10 +233,7 @@ def _admitted(folding: _Folding, check: Check, why: str) -> tuple[nn.Module, dic
                 check(folding.change)
             except DisagreementError as error:
                 why = str(error)
-                # Rounding adds up over many, of which none is to blame.
-                left -= 4 if isinstance(error, RoundingError) else 1
             else:
-                left -= 1
                 good += norms
                 continue
         if len(norms) > 1:
@@ -239,11 +244,7 @@ def _admitted(folding: _Folding, check: Check, why: str) -> tuple[nn.Module, dic
     for norms, why in waiting:
         folding.ban(dict.fromkeys(norms, why))
     work = folding.attempt()
-    try:
-        return work, {} if folding.nothing else check(folding.change)
-    except DisagreementError as error:
-        must = "the folded model must give what the given one gives"
-        raise ArgumentError(explain("fold", must, str(error), "set `tolerance`")) from error
+    return work, {} if folding.nothing else check(folding.change)
 
 
 def _twin(model: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from normwise.layers.normalized import NORMALIZED
 from normwise.results.edits import Edit, Edits
 from normwise.surgery._copy import copied
 from normwise.surgery._fold_apply import RECORD
-from normwise.surgery._fold_check import Check, DisagreementError
+from normwise.surgery._fold_check import Check, DisagreementError, RoundingError
 from normwise.surgery._fold_flow import Flow
 from normwise.surgery._fold_known import HOLDING, extras, layer_axis, layer_meaning, looks_linear
 from normwise.surgery._survey import Survey, check_model
@@ -75,7 +75,7 @@ def unfold(
     statistics = empty if data is None else measure(work, [place.at for place in places], data)
     try:
         errors = check(lambda twin: put(twin, places, statistics)) if places else {}
-    except DisagreementError as error:
+    except (DisagreementError, RoundingError) as error:
         raise ArgumentError(
             explain(
                 "unfold",
