@@ -24,16 +24,13 @@ def keras() -> Iterator[ModuleType]:
         import keras  # after the back end is named
 
         assert os.environ["KERAS_BACKEND"] == "torch"
-        before = keras.config.floatx()
-        keras.config.set_floatx(
-            "float64"
-        )  # without it, matrix products are float32 whatever the layer's dtype
-        # Layers that were made before have fixed a policy, which floatx does not change any more.
-        policy = keras.config.dtype_policy()
+        # The policy is made from floatx where it is first asked for, and does not follow it any more.
+        policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+        keras.config.set_floatx("float64")  # else matrix products are float32, whatever the layer's dtype
         keras.config.set_dtype_policy("float64")
         yield keras
+        keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
-        keras.config.set_floatx(before)
 
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5, "check_dtype": False}  # Keras computes in float32
