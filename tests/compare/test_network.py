@@ -258,7 +258,9 @@ def test_what_a_users_model_cannot_be_told_is_refused(own: Network, variant: Var
 def test_a_variant_that_the_model_has_no_parameter_for_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("from torch import nn\nnet = nn.Linear(6, 3)")
     network = Network(kind="model", model=f"{tmp_path / 'net.py'}:net")
-    with pytest.raises(ArgumentError, match=r"must take a parameter `norm` .*Got the variant 'batch'"):
+    with pytest.raises(
+        ArgumentError, match=r"a layer must be there that can take 'batch'.*the model's outputs"
+    ):
         build(network, Variant(norm="batch"), (6,), 3)
     with pytest.raises(ArgumentError, match=r"must take a parameter `dropout`.*Got the variant 'dropout"):
         build(network, Variant(dropout=0.5), (6,), 3)

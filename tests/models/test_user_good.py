@@ -477,12 +477,20 @@ def test_the_own_activation_and_dropout_stay_and_are_told(write: Write) -> None:
     assert "drop_rate keeps its default of 0.3" in notes
 
 
-def test_why_variants_cannot_differ_in_normalization(write: Write) -> None:
+def test_why_a_builder_is_given_no_normalization(write: Write) -> None:
     text = "def build(n_in, n_out, {}):\n    return nn.Linear(n_in, n_out)"
     for taken, given, said in (
-        ("width=8", {}, "build takes no normalization (a parameter `norm` or `norm_layer`), so that"),
+        (
+            "width=8",
+            {},
+            "build takes no normalization (a parameter `norm` or `norm_layer`): what variants have",
+        ),
         ("normalization='batchnorm'", {}, "normalization='batchnorm' is no name that variants have"),
-        ("norm='none'", {"norm": "batch"}, "norm, the normalization, is fixed, so that variants"),
+        (
+            "norm='none'",
+            {"norm": "batch"},
+            "norm, the normalization, is fixed: what variants have is put into",
+        ),
     ):
         notes = load_user_model(write(text.format(taken)), given).notes((20,), 3)
         assert any(note.startswith(said) for note in notes)

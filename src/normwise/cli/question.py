@@ -42,8 +42,8 @@ def variants(
         return [parse_variant(text) for text in full]
     if not any(factors):
         return []
-    # Whether a model of the user's takes a normalization is not known here; what was asked for is varied alone.
-    norms = ("none",) if own_model else NORMS
+    # Of a model of the user's, what was asked for is varied alone.
+    norms = None if own_model else NORMS
     augments = [() if word == "none" else tuple(word.split("+")) for word in words(augment)]
     return list(
         product(

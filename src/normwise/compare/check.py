@@ -11,7 +11,7 @@ import torch
 from normwise.augment import build_both
 from normwise.augment.operations import kind_of
 from normwise.compare.measures import Measure, find_measure
-from normwise.compare.network import build, initialize, notes_of_model, try_batch
+from normwise.compare.network import build, initialize, notes_of_model, notes_of_norms, try_batch
 from normwise.compare.network_spec import Initialization
 from normwise.compare.plan import Ground, Plan, grounds
 from normwise.compare.resolve import identified, resolve, where_data_is
@@ -166,9 +166,10 @@ def _plans(
             split = split_for(ground, data, 0)
             said += notes_of_model(ground.network, split.in_shape, split.out_features)
             refused, seen = _tried(plan, split, by_name=by_name)
-            said += [*seen, *refused.values()]
             if refused:
                 plan.variants = tuple(v for v in plan.variants if v not in refused)
+            said += notes_of_norms(ground.network, plan.variants, split.in_shape, split.out_features)
+            said += [*seen, *refused.values()]
         plans.append(plan)
         notes[ground.name] = tuple(said)
     if all(len(plan.variants) < FEWEST_VARIANTS for plan in plans):

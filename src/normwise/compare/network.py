@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from normwise import layers
+from normwise.compare.network_norms import Standing, described, line_of, standing, vary
 from normwise.compare.network_spec import Initialization, Network
-from normwise.compare.variant import Variant
+from normwise.compare.variant import OWN, Variant
 from normwise.errors import ArgumentError, explain
 from normwise.functional.ghost_batch_norm import ghost_sizes
 from normwise.initialize import initialize_
@@ -21,6 +22,10 @@ from normwise.models import SingleLogit, UserModel, cnn, load_user_model, mlp, p
 from normwise.models.user import weighted
 from normwise.models.user_fill import Facts
 from normwise.models.user_try import check_batch, check_variant
+from normwise.results.edits import Edits
+
+_ROWS = 5
+"""Of the made-up batch on which a user's model is looked at."""
 
 _GHOSTS = (layers.GhostBatchNorm1d, layers.GhostBatchNorm2d)
 
@@ -37,7 +42,7 @@ def build(
         ArgumentError: the network does not fit the data or the normalization does not fit the network.
     """
     if network.kind == "model":
-        return _users(network, variant, in_shape, out_features, seed)
+        return _users(network, variant, in_shape, out_features, seed)[0]
     with paired_draws(seed):
         if network.kind == "mlp":
             return _mlp(network, variant, in_shape, out_features)
@@ -84,29 +89,63 @@ def _cnn(network: Network, variant: Variant, in_shape: tuple[int, ...], out_feat
 
 def _users(
     network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int, seed: int
-) -> nn.Module:
-    """The user's model for a variant; what the model cannot do is refused, so that no variant is one in name only."""
+) -> tuple[nn.Module, Edits | None]:
+    """The user's model for a variant, and what became of its norms where it takes none as a parameter.
+
+    What the model cannot do is refused, so that no variant is one in name only.
+    """
     user = user_model(network)
+    takes_norm = "norm" in user.varies
     dropout = variant.dropout if "dropout" in user.varies else 0.0
     must: str | None = None
-    if variant.norm != "none" and "norm" not in user.varies:
-        must = "for a normalization the model must take a parameter `norm` or `norm_layer`"
-    elif variant.dropout and not dropout:
+    if variant.dropout and not dropout:
         must = "for a dropout rate the model must take a parameter `dropout`"
-    elif variant.norm_output or variant.position == "after":
+    elif takes_norm and (variant.norm_output or variant.position == "after"):
         must = "where it normalizes, the model itself must decide"
     if must is not None:
         raise ArgumentError(
             explain(user.title, must, f"the variant {variant.name!r}", "leave that variant away")
         )
-    return user.build(
+    model = user.build(
         in_shape,
         out_features,
-        norm=variant.norm,
+        norm=variant.norm if takes_norm and variant.norm != OWN else "none",
         activation=asked_activation(network),
         dropout=dropout,
         seed=seed,
     )
+    if takes_norm:
+        return model, None
+    with user.running(), paired_draws(seed):
+        return model, vary(model, variant, _example(in_shape), user.title)
+
+
+def surgery_line(
+    network: Network, variant: Variant, in_shape: tuple[int, ...], out_features: int
+) -> list[str]:
+    """The line by which a user's model that takes no normalization gets a variant's; none where it is as built."""
+    user = user_model(network)
+    if "norm" in user.varies:
+        return []
+    model = user.build(in_shape, out_features, activation=asked_activation(network))
+    with user.running():
+        return line_of(model, variant, _example(in_shape), user.title)
+
+
+def _example(in_shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(_ROWS, *in_shape, generator=torch.Generator().manual_seed(0))
+
+
+def standing_of(network: Network, in_shape: tuple[int, ...], out_features: int) -> Standing:
+    """What normalization a user's model brings.
+
+    Raises:
+        ArgumentError: it cannot be built for such data.
+    """
+    user = user_model(network)
+    model = user.build(in_shape, out_features, activation=asked_activation(network))
+    with user.running():
+        return standing(model, _example(in_shape))
 
 
 def asked_activation(network: Network) -> str | None:
@@ -234,6 +273,19 @@ def notes_of_model(network: Network, in_shape: tuple[int, ...], out_features: in
     if network.kind != "model":
         return ()
     return user_model(network).notes(in_shape, out_features, activation=asked_activation(network))
+
+
+def notes_of_norms(
+    network: Network, variants: Sequence[Variant], in_shape: tuple[int, ...], out_features: int
+) -> tuple[str, ...]:
+    """Sentences on where the variants' norms stand in a user's model that takes none as a parameter; else none."""
+    if network.kind != "model" or "norm" in user_model(network).varies:
+        return ()
+    edits = {
+        variant.name: _users(network, variant, in_shape, out_features, 0)[1]
+        for variant in {(v.norm, v.position, v.norm_output): v for v in variants}.values()
+    }
+    return described(edits, standing_of(network, in_shape, out_features).kinds)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from normwise.compare import studies
-from normwise.compare.network import user_model
+from normwise.compare.network import standing_of, user_model
+from normwise.compare.network_norms import Standing
 from normwise.compare.network_spec import Network, NetworkKind
 from normwise.compare.spec import Spec
 from normwise.compare.studies import Study
+from normwise.compare.variant import NORMS, OWN, as_it_is, product
 from normwise.data import Dataset
+from normwise.errors import ArgumentError, explain
+
+_SEEN = (4096, 64, 64)
+"""Rows of train, validation and test that tell what goes into a network."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,13 @@ def resolve(spec: Spec, data: Dataset) -> Resolved:
     """Fill in what was left open: by the study, by the kind of data, by what the user's model takes."""
     images, asked = data.in_shape is not None, spec.model_fields_set
     study = studies.find(spec.study, images=images, classes=len(data.classes))
-    own = [network for network in spec.networks if network.kind == "model"]
-    if own and "study" not in spec.model_fields_set:
-        takes_norm = all("norm" in user_model(network).varies for network in own)
-        study = studies.own_model(takes_norm)
+    own = next((network for network in spec.networks if network.kind == "model"), None)
+    brings = Standing((), True) if own is None else _standing(own, data)
+    if own is not None and "study" not in spec.model_fields_set:
+        study = studies.own_model(brings.takes_norm)
     spec = _filled(spec, study.fields)
+    if own is not None and len(spec.networks) == 1:
+        spec = _of_the_model(spec, brings, named="variants" in asked)
     if "batch_sizes" not in asked:
         spec = spec.model_copy(update={"batch_sizes": _fitting(spec, data.sizes()[0])})
     if not spec.networks:
@@ -59,6 +67,34 @@ def resolve(spec: Spec, data: Dataset) -> Resolved:
         networks = tuple(Network(kind=kind, activation=spec.activation) for kind in kinds)
         spec = spec.model_copy(update={"networks": networks})
     return Resolved(spec, study)
+
+
+def _standing(network: Network, data: Dataset) -> Standing:
+    """What normalization the user's model brings; one that takes it as a parameter counts as one without."""
+    if "norm" in user_model(network).varies:
+        return Standing((), True)
+    split = data.split(0, most=_SEEN)
+    try:
+        return standing_of(network, split.in_shape, split.out_features)
+    except ArgumentError:  # told where the variants are tried on what they train on
+        return Standing((), False)
+
+
+def _of_the_model(spec: Spec, brings: Standing, *, named: bool) -> Spec:
+    """The question to a user's model alone: where it brings no norms, "own" is "none"."""
+    if not brings.kinds:
+        if spec.variants is None:
+            return spec
+        plain = [v.model_copy(update={"norm": "none"}) if v.norm == OWN else v for v in spec.variants]
+        names = [variant.name for variant in plain]
+        if len(set(names)) < len(names):
+            must = "'own' differs from 'none' where a model brings norms of its own"
+            raise ArgumentError(explain("compare", must, "a model without", "leave one of them away"))
+        return spec.model_copy(update={"variants": tuple(plain)})
+    if spec.variants is None:
+        norms = [norm for norm in NORMS if brings.kinds != (norm,)]
+        return spec.model_copy(update={"variants": product(norms=[OWN, *norms])})
+    return spec if named else spec.model_copy(update={"variants": tuple(map(as_it_is, spec.variants))})
 
 
 def _fitting(spec: Spec, rows: int) -> tuple[int, ...]:

@@ -17,9 +17,8 @@ from normwise.compare.network_spec import (
     known_activation,
 )
 from normwise.compare.problems import first_problem
-from normwise.compare.variant import NORMS, Variant, product
+from normwise.compare.variant import NORMS, OWN, Variant, as_it_is, kind_named, product
 from normwise.errors import ArgumentError, explain, unknown_name
-from normwise.norms import find
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 
@@ -197,7 +196,7 @@ class Spec(Frozen):
         """The name of the variant that the others are held against."""
         names = [variant.name for variant in self.variants_for(kind)]
         if self.baseline is None:
-            return "none" if "none" in names else names[0]
+            return next((name for name in (OWN, "none") if name in names), names[0])
         if self.baseline not in names:
             raise unknown_name("compare", "baseline", self.baseline, names)
         return self.baseline
@@ -211,8 +210,12 @@ class Spec(Frozen):
 
 def _fits(norm: str, kind: NetworkKind) -> bool:
     """Some need positions, of which a multilayer perceptron has none; what a user's model takes is seen later."""
-    known = find(norm, "compare")
-    return {"mlp": known.fits_features, "cnn": known.fits_images, "model": True}[kind]
+    known = kind_named(norm)
+    return {
+        "mlp": known.fits_features and norm != OWN,
+        "cnn": known.fits_images and norm != OWN,
+        "model": True,
+    }[kind]
 
 
 def make_spec(fields: dict[str, Any]) -> Spec:
@@ -238,6 +241,9 @@ def make_spec(fields: dict[str, Any]) -> Spec:
         fields = {name: value for name, value in fields.items() if name != "norms"}
         fields["variants"] = product(norms=norms.split(",") if isinstance(norms, str) else norms)
     try:
-        return Spec.model_validate(fields)
+        spec = Spec.model_validate(fields)
     except ValidationError as error:
         raise first_problem(error, Spec.model_fields) from None
+    if spec.variants and spec.networks and all(network.kind == "model" for network in spec.networks):
+        return spec.model_copy(update={"variants": tuple(map(as_it_is, spec.variants))})
+    return spec

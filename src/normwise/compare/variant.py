@@ -15,6 +15,11 @@ from normwise.norms import COMPARED, KINDS, Kind, find, problem_of
 
 Position = Literal["before", "after"]
 
+OWN = "own"
+"""In the place of a normalization: a user's model as it is, with whatever it normalizes by itself."""
+
+_OWN_KIND = Kind(OWN, "the model as it is")
+
 NORMS = COMPARED
 """What is compared where nobody names any; all names are in `normwise.norms.KINDS`."""
 
@@ -32,7 +37,8 @@ class Variant(BaseModel):
     """One way to train the network.
 
     Attributes:
-        norm: one of `normwise.norms.KINDS`, such as "none", "batch" or "group:4".
+        norm: one of `normwise.norms.KINDS`, such as "none", "batch" or "group:4"; or "own", of a user's model, which
+            leaves it its own.
         position: the normalization stands before or after the activation, unless it lies in weights or holds its own.
         dropout: drop rate after every hidden layer (channel-wise after convolutions).
         l1: strength λ of λ·Σ|w|, applied as a proximal step after the optimizer's, so that weights reach exact zeros.
@@ -58,6 +64,8 @@ class Variant(BaseModel):
     @field_validator("norm")
     @classmethod
     def _known_norm(cls, value: str) -> str:
+        if value == OWN:
+            return value
         find(value, "compare")
         problem = problem_of(value)
         if problem:
@@ -85,7 +93,7 @@ class Variant(BaseModel):
     @property
     def kind(self) -> Kind:
         """What is known of its normalization."""
-        return find(self.norm, "compare")
+        return kind_named(self.norm)
 
     @property
     def name(self) -> str:
@@ -118,9 +126,19 @@ class Variant(BaseModel):
         return " + ".join(parts[1:] if silent else parts)
 
 
+def as_it_is(variant: Variant) -> Variant:
+    """The same, and of a user's model as it is where the variant says nothing of a normalization."""
+    return variant if "norm" in variant.model_fields_set else variant.model_copy(update={"norm": OWN})
+
+
+def kind_named(norm: str) -> Kind:
+    """What is known of a variant's normalization."""
+    return _OWN_KIND if norm == OWN else find(norm, "compare")
+
+
 def _is_norm(part: str) -> bool:
     """Whether a part of a name reads as a normalization: an initialization and an augmentation are called alike."""
-    return part.partition(":")[0] in KINDS
+    return part.partition(":")[0] in (OWN, *KINDS)
 
 
 def _is_positive(text: str) -> bool:
@@ -132,7 +150,7 @@ def _is_positive(text: str) -> bool:
 
 def product(
     *,
-    norms: Sequence[str],
+    norms: Sequence[str] | None,
     positions: Sequence[Position] = ("before",),
     dropouts: Sequence[float] = (0.0,),
     l1: Sequence[float] = (0.0,),
@@ -142,18 +160,20 @@ def product(
 ) -> tuple[Variant, ...]:
     """Every combination, once: a position makes no difference to a network without an activation normalization.
 
+    Without `norms` the variants say nothing of a normalization.
+
     >>> [v.name for v in product(norms=["none", "batch"], positions=["before", "after"])]
     ['none', 'batch', 'batch after']
     """
     seen: dict[str, Variant] = {}
     for norm, position, dropout, a, b, decay, augment in itertools.product(
-        norms, positions, dropouts, l1, l2, weight_decays, augments
+        (None,) if norms is None else norms, positions, dropouts, l1, l2, weight_decays, augments
     ):
-        placed: Position = position if find(norm, "compare").has_position else "before"
+        fields = {"dropout": dropout, "l1": a, "l2": b, "weight_decay": decay, "augment": augment}
+        if norm is not None:
+            fields |= {"norm": norm, "position": position if kind_named(norm).has_position else "before"}
         try:
-            variant = Variant(
-                norm=norm, position=placed, dropout=dropout, l1=a, l2=b, weight_decay=decay, augment=augment
-            )
+            variant = Variant.model_validate(fields)
         except ValidationError as error:
             raise first_problem(error, Variant.model_fields) from None
         seen.setdefault(variant.name, variant)

@@ -80,3 +80,10 @@ def normalized(layer: nn.Module, norm: nn.Module) -> Normalized:
     layer.norm = norm
     layer.__class__ = NORMALIZED[type(layer)]
     return cast(Normalized, layer)
+
+
+def plain(layer: Normalized) -> nn.Module:
+    """Take the norm out of a layer again, in place: it is of torch's class as before."""
+    del layer._modules["norm"]
+    layer.__class__ = next(kind for kind, with_norm in NORMALIZED.items() if with_norm is type(layer))  # type: ignore[assignment]
+    return layer

@@ -72,7 +72,7 @@ class UserModel:
         Its initial weights are its own draw, of random numbers that depend on `seed` alone (`paired_draws`):
         equal for equal seeds and shapes, whatever normalization lies between. Lazy layers have their shapes.
         What lies in weights (``norm="weight"``, "spectral", …) is put on all linear layers and convolutions but the
-        last, if the model takes a norm and has none of its own there.
+        last, if the model has none of its own there.
 
         Args:
             in_shape: (F,) for rows, (C, H, W) for images.
@@ -104,8 +104,7 @@ class UserModel:
                 must = "forward must take float32, which the model is converted to"
                 hint = f"leave the conversion to {listed(sorted(kinds - {'float32'}))} out of the model"
                 raise ArgumentError(explain(self.title, must, error.words, hint)) from None
-        if "norm" in self.varies:
-            _wrap_(model, Norm.parse(facts.norm, self.title))
+        wrap_weights_(model, facts.norm, self.title)
         whole = model if how.changes_nothing else Adapted(model, how, facts.out_features)
         return whole, how, ", ".join(sorted(kinds - {"float32"}))
 
@@ -291,8 +290,12 @@ def weighted(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, nn.Linear | _ConvNd)]
 
 
-def _wrap_(model: nn.Module, norm: Norm) -> None:
-    """Put a norm that lies in weights on all weighted layers but the last, unless the model has seen to it itself."""
+def wrap_weights_(model: nn.Module, spec: str, who: str) -> None:
+    """Put a norm that lies in weights on all weighted layers but the last, unless the model has seen to it itself.
+
+    Any other normalization leaves the model as it is.
+    """
+    norm = Norm.parse(spec, who)
     layers = weighted(model)
     own = any("parametrizations" in module._modules or "weight_g" in module._parameters for module in layers)
     if own or not norm.kind.weights:

@@ -69,10 +69,7 @@ def _given(name: str, filled: Filled, parameters: Parameters, varies: frozenset[
             elif filled.values[parameter] != default:
                 yield f"{parameter} would be {shown} by default."
     if "norm" not in varies:
-        yield (
-            f"{_why_no_norm(name, filled, parameters)}, so that variants cannot differ in it; initialization, "
-            "learning rate, batch size, optimizer and penalties can."
-        )
+        yield f"{_why_no_norm(name, filled, parameters)}: what variants have is put into the network that it builds."
     elif not any(role == "norm" for role in roles.values()):
         yield f"Where {name} passes its keyword arguments on to is not known; it is given norm among them."
 

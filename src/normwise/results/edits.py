@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 EDITS_SCHEMA = 1
 """Raised whenever the meaning of a field changes."""
+
+_MOST_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,19 @@ class Edits:
         """The places that were looked at and left as they were."""
         return tuple(entry for entry in self.entries if not entry.changed)
 
+    @property
+    def reasons(self) -> str:
+        """The places that were left alone, those with one reason together.
+
+        >>> left = [Edit(name, "nn.Linear", "nn.Linear", "it is called 2 times") for name in ("0", "2")]
+        >>> Edits("insert", tuple(left)).reasons
+        '0, 2 (it is called 2 times)'
+        """
+        found: dict[str, list[str]] = {}
+        for entry in self.left_alone:
+            found.setdefault(entry.why, []).append(entry.name or "the model itself")
+        return ", ".join(f"{named(names)} ({why})" for why, names in found.items())
+
     def __iter__(self) -> Iterator[Edit]:
         return iter(self.entries)
 
@@ -103,6 +118,16 @@ class Edits:
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def named(names: Sequence[str]) -> str:
+    """Names in a sentence, the first few of many.
+
+    >>> named([str(place) for place in range(20)])
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 8 more'
+    """
+    more = len(names) - _MOST_NAMED
+    return f"{', '.join(names[:_MOST_NAMED])} and {more:,} more" if more > 1 else ", ".join(names)
 
 
 def _cells(edit: Edit) -> tuple[str, str, str, str]:

@@ -11,6 +11,7 @@ from normwise.surgery.freeze import freeze, unfreeze
 from normwise.surgery.insert import insert
 from normwise.surgery.keras_weights import from_keras, to_keras
 from normwise.surgery.recalibrate import recalibrate
+from normwise.surgery.remove import remove
 from normwise.surgery.reset_running_stats import reset_running_stats
 from normwise.surgery.set_statistics import set_statistics
 from normwise.surgery.synchronize import desynchronize, synchronize
@@ -29,6 +30,7 @@ __all__ = [
     "from_keras",
     "insert",
     "recalibrate",
+    "remove",
     "reset_running_stats",
     "set_statistics",
     "synchronize",

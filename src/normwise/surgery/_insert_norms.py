@@ -55,8 +55,8 @@ def norm_for(
             raise ArgumentError(
                 explain(
                     "insert",
-                    f"{kind.title} takes features (N, C)",
-                    f"outputs of shape {shape}, whose channels are last",
+                    f"{kind.title} takes features (N, C), and no outputs with positions whose channels are last",
+                    f"shape {shape}",
                     "use 'layer' or 'rms'",
                 )
             )

@@ -19,6 +19,7 @@ from normwise.results.edits import Edit, Edits
 from normwise.surgery._copy import copied
 from normwise.surgery._insert_norms import is_norm, norm_for
 from normwise.surgery._insert_places import Place, activation_behind, is_output, why_not
+from normwise.surgery._runs import check_runs
 from normwise.surgery._survey import Survey, check_model
 from normwise.surgery._twins import describe
 
@@ -87,14 +88,14 @@ def insert(
             explain(
                 "insert",
                 f"a layer must be there that can take {kind!r}",
-                "; ".join(f"`{entry.name}`: {entry.why}" for entry in entries)
-                or "a model without such layers",
+                Edits("insert", tuple(entries)).reasons or "a model without such layers",
             )
         )
     trial = copy.deepcopy(work)
     _apply(trial, places)
     start = _started(model, trial, places, example) if identity else {}
-    _check(trial, example)
+    hint = "name the layers that are to be normalized in `only`, or another kind"
+    check_runs("insert", trial, example, hint=hint)
     if identity:
         _check_identity(model, trial, example)
     _apply(work, places)
@@ -133,7 +134,8 @@ def _planned(
         try:
             norm, cancels = norm_for(kind, module, value.shape, value.device, value.dtype)
         except ArgumentError as error:
-            entries.append(Edit(name, before, before, str(error)))
+            why = str(error).removeprefix("insert: ").partition(". Got ")[0]
+            entries.append(Edit(name, before, before, why))
             continue
         drops = cancels and where == "before" and module._parameters.get("bias") is not None
         why = f"{where} the activation" + ("; its bias is dropped, which the norm cancels" if drops else "")
@@ -171,25 +173,6 @@ def _norm_at(model: nn.Module, target: str) -> nn.Module:
     module = model.get_submodule(target)
     norm: nn.Module = module.norm if isinstance(module, Normalized) else module.get_submodule("norm")
     return norm
-
-
-def _check(trial: nn.Module, example: Any) -> None:
-    """Run the model with its norms in both modes, on copies."""
-    arguments, named = arguments_of(example)
-    for training in (False, True):
-        model = copy.deepcopy(trial).train(training)
-        try:
-            with torch.random.fork_rng(), torch.no_grad():
-                model(*arguments, **named)
-        except Exception as error:
-            raise ArgumentError(
-                explain(
-                    "insert",
-                    f"the model must run with its norms in {'training' if training else 'evaluation'}",
-                    f"{type(error).__name__}: {error}",
-                    "name the layers that are to be normalized in `only`, or another kind",
-                )
-            ) from error
 
 
 def _started(

@@ -134,6 +134,74 @@ def test_images_are_flattened_for_a_model_of_rows_in_another_dtype(folder: Path,
     assert_same_network(run(code)["model"], build(network, Variant(), IMAGE, 3), IMAGE)
 
 
+HARD_CODED = """
+from torch import nn
+import torch.nn.functional as F
+
+class Net(nn.Module):
+    def __init__(self, in_channels, num_classes):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(in_channels, 8, 3), nn.ReLU()
+        self.hidden, self.head = nn.Linear(8, 16), nn.Linear(16, num_classes)
+
+    def forward(self, x):
+        return self.head(F.relu(self.hidden(self.act(self.conv(x)).mean((2, 3)))))
+
+class Normed(nn.Module):
+    def __init__(self, in_channels, num_classes):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(in_channels, 8, 3, bias=False), nn.BatchNorm2d(8)
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x):
+        return self.head(F.relu(self.bn(self.conv(x))).mean((2, 3)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variant", "line"),
+    [
+        (Variant(), None),
+        (Variant(norm="batch"), 'nw.insert(model, "batch", X[:5])'),
+        (Variant(norm="group:4", norm_output=False), 'nw.insert(model, "group:4", X[:5])'),
+        (Variant(norm="layer", norm_output=True), None),
+        (Variant(norm="batch", position="after"), 'nw.insert(model, "batch", X[:5], where="after")'),
+        (Variant(norm="weight"), 'build((2, 8, 8), 3, norm="weight")'),
+    ],
+)
+def test_norms_that_were_put_in_are_put_in_again(
+    variant: Variant, line: str | None, folder: Path, write: Write
+) -> None:
+    folder.joinpath("user_net_hard.py").write_text(HARD_CODED)
+    network = Network(kind="model", model="user_net_hard.py:Net")
+    code, _ = write(network, variant, Initialization(scheme="own"), in_shape=IMAGE)
+    wanted = build(network, variant, IMAGE, 3)
+    assert line is None or line in code.text
+    assert_same_network(run(code)["model"], wanted, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("norm", "line"),
+    [
+        ("own", "model = Net"),
+        ("none", "model, _ = nw.remove(model, X[:5])"),
+        ("batch", "model = Net"),
+        ("group:4", 'model, _ = nw.convert(model, ["batch"], "group:4", example=X[:5])'),
+        ("instance", 'model, _ = nw.convert(model, ["batch"], "instance", example=X[:5])'),
+        ("weight", "model, _ = nw.remove(model, X[:5])"),
+    ],
+)
+def test_norms_that_were_changed_are_changed_again(norm: str, line: str, folder: Path, write: Write) -> None:
+    text = HARD_CODED.replace("class Net", "class Other").replace("class Normed", "class Net")
+    folder.joinpath("user_net_normed.py").write_text(text)
+    network = Network(kind="model", model="user_net_normed.py:Net")
+    variant = Variant(norm=norm)
+    code, _ = write(network, variant, Initialization(scheme="own"), in_shape=IMAGE)
+    assert line in code.text
+    assert ("nw." in code.text) == (norm not in ("own", "batch"))
+    assert_same_network(run(code)["model"], build(network, variant, IMAGE, 3), IMAGE)
+
+
 def test_lazy_layers_get_their_shapes_before_they_are_drawn(folder: Path, write: Write) -> None:
     lazy = ROWS.replace("nn.Linear(128, 8)", "nn.LazyLinear(8), nn.LazyBatchNorm1d()").replace(
         ".double()", ""

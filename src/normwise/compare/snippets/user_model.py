@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from normwise.compare.network import asked_activation, user_model as find_user_model
+from normwise.compare.network import asked_activation, surgery_line, user_model as find_user_model
 from normwise.compare.snippets.pytorch import program
 from normwise.compare.snippets.pytorch_initialization import initialization_lines
 from normwise.compare.snippets.pytorch_training import training_lines
@@ -25,22 +25,25 @@ from normwise.results import Snippet
 def user_model(recipe: Recipe) -> Snippet:
     """Import the model and train it; through normwise where more than a plain call stood between it and the data."""
     variant = recipe.variant
-    facts = Facts(
-        recipe.in_shape,
-        recipe.out_features,
-        variant.norm,
-        asked_activation(recipe.network),
-        variant.dropout,
-    )
     try:
         user = find_user_model(recipe.network)
+        asked = variant.norm if "norm" in user.varies or variant.kind.weights else "none"
+        activation = asked_activation(recipe.network)
+        facts = Facts(recipe.in_shape, recipe.out_features, asked, activation, variant.dropout)
         built, how, dtype = user.made(facts, 0)
+        change = (
+            []
+            if "norm" in user.varies
+            else surgery_line(recipe.network, variant, recipe.in_shape, recipe.out_features)
+        )
     except NormwiseError as error:  # the source has changed since, or is gone
         return Snippet("PyTorch", "", f"No code was written: {error}")
     plain = _plainly(user, facts, how, cast=bool(dtype))
     imports, model = plain or _through_normwise(recipe, facts)
     drawn = recipe.initialization.scheme == "own" or weighted(built)  # else there is nothing to draw
     start = initialization_lines(recipe, ours=True) if drawn else []
+    if change:
+        start = ["", *change, *start]
     if plain and user.is_lazy(facts):
         start = ["", "model.eval()(X[:2])  # lazy layers get their shapes", *start]
     return Snippet("PyTorch", program(recipe, model, start, training_lines(recipe), imports=imports))
