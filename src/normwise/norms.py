@@ -250,6 +250,12 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in _ROWS}
 COMPARED: tuple[str, ...] = tuple(kind.name for kind in _ROWS if kind.compared)
 """The names that are compared where nobody names any."""
 
+OWN = "own"
+"""What a comparison calls a user's model with whatever it normalizes by itself; no layer goes by that name."""
+
+OWN_KIND = Kind(OWN, "the model as it is")
+"""What is known of it."""
+
 _BY_LAYER = {layer: kind for kind in _ROWS for layer in (kind.features, kind.images) if layer}
 
 

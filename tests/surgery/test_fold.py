@@ -455,6 +455,20 @@ def test_timms_norm_with_an_activation_leaves_the_activation() -> None:
     assert new[1].act.weight is model[1].act.weight
 
 
+def test_a_norm_whose_own_activation_comes_before_the_next_layer() -> None:
+    class Dense(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, 1), nw.BatchNormAct2d(8, activation="relu")
+            self.next = nn.Conv2d(8, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.next(self.norm(torch.cat([x, self.conv(x)], 1)))
+
+    _, edits = fold(filled(Dense()), torch.randn(2, 4, 5, 5))
+    assert edits["norm"].why == "no layer stands right before it, and behind it comes its own activation"
+
+
 # What is refused.
 
 

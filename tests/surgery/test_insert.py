@@ -154,7 +154,7 @@ def test_wrong_words_and_models_are_one_message() -> None:
         insert(model, "batch", x, where="between")
     with pytest.raises(ArgumentError, match="must run on the example"):
         insert(model, "batch", torch.randn(9, 5).double())
-    with pytest.raises(ArgumentError, match=r"a layer must be there that can take 'batch'.*`0`: it gives"):
+    with pytest.raises(ArgumentError, match=r"a layer must be there that can take 'batch'.*Got 0 \(it gives"):
         insert(nn.Sequential(nn.Linear(4, 2)), "batch", x)
     with pytest.raises(ArgumentError, match=r"must run with its norms in training.*more than 1 value"):
         insert(model, "batch", x[:1])

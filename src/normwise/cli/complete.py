@@ -25,9 +25,9 @@ def data_names(incomplete: str) -> list[str]:
 
 def norms(incomplete: str) -> list[str]:
     """Normalizations."""
-    from normwise.norms import KINDS
+    from normwise.norms import KINDS, OWN
 
-    return _starting(KINDS, incomplete)
+    return _starting([*KINDS, OWN], incomplete)
 
 
 def augmentations(incomplete: str) -> list[str]:

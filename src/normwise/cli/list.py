@@ -46,9 +46,10 @@ def _studies() -> dict[str, Any]:
 
 
 def _norms() -> dict[str, Any]:
-    from normwise.norms import KINDS
+    from normwise.norms import KINDS, OWN, OWN_KIND
 
-    return {name: kind.summary for name, kind in KINDS.items()}
+    own = {OWN: f"{OWN_KIND.title}; of a model of yours, with what it normalizes by itself"}
+    return {name: kind.summary for name, kind in KINDS.items()} | own
 
 
 _LISTS: dict[str, Callable[[], dict[str, Any]]] = {

@@ -22,6 +22,7 @@ from normwise.compare.training import INITIAL_ROWS
 from normwise.compare.variant import Variant
 from normwise.data import Dataset, Split, load
 from normwise.errors import ArgumentError, NormwiseError, explain
+from normwise.norms import OWN
 
 DEFAULT_STEPS = 250
 FEWEST_VARIANTS = 2
@@ -198,6 +199,8 @@ def _left_out(spec: Spec, ground: Ground) -> tuple[str, ...]:
     if not missing:
         return ()
     needs = "needs positions" if ground.network.kind == "mlp" else "takes rows of features"
+    if any(variant.norm == OWN for variant in spec.variants or ()):
+        needs += ", or is for a model of yours"
     each = "it" if len(missing) == 1 else "each"
     return (f"{', '.join(missing)}: left out, because {each} {needs}",)
 

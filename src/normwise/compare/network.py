@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from normwise import layers
 from normwise.compare.network_norms import Standing, described, line_of, standing, vary
 from normwise.compare.network_spec import Initialization, Network
-from normwise.compare.variant import OWN, Variant
+from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError, explain
 from normwise.functional.ghost_batch_norm import ghost_sizes
 from normwise.initialize import initialize_
@@ -22,6 +22,7 @@ from normwise.models import SingleLogit, UserModel, cnn, load_user_model, mlp, p
 from normwise.models.user import weighted
 from normwise.models.user_fill import Facts
 from normwise.models.user_try import check_batch, check_variant
+from normwise.norms import OWN
 from normwise.results.edits import Edits
 
 _ROWS = 5

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from normwise.compare.variant import OWN, Variant
+from normwise.compare.variant import Variant
 from normwise.errors import ArgumentError, explain
 from normwise.models.user import wrap_weights_
-from normwise.norms import KINDS
+from normwise.norms import KINDS, OWN
 from normwise.results.edits import Edits, named
 from normwise.surgery import convert, insert, remove
 from normwise.surgery._convert_kinds import TITLES

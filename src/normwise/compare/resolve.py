@@ -12,9 +12,10 @@ from normwise.compare.network_norms import Standing
 from normwise.compare.network_spec import Network, NetworkKind
 from normwise.compare.spec import Spec
 from normwise.compare.studies import Study
-from normwise.compare.variant import NORMS, OWN, as_it_is, product
+from normwise.compare.variant import NORMS, as_it_is, product
 from normwise.data import Dataset
 from normwise.errors import ArgumentError, explain
+from normwise.norms import OWN
 
 _SEEN = (4096, 64, 64)
 """Rows of train, validation and test that tell what goes into a network."""

@@ -17,8 +17,9 @@ from normwise.compare.network_spec import (
     known_activation,
 )
 from normwise.compare.problems import first_problem
-from normwise.compare.variant import NORMS, OWN, Variant, as_it_is, kind_named, product
+from normwise.compare.variant import NORMS, Variant, as_it_is, kind_named, product
 from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.norms import OWN
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
 

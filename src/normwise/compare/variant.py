@@ -11,14 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from normwise.compare.problems import first_problem
 from normwise.errors import ArgumentError, explain, unknown_name
-from normwise.norms import COMPARED, KINDS, Kind, find, problem_of
+from normwise.norms import COMPARED, KINDS, OWN, OWN_KIND, Kind, problem_of
 
 Position = Literal["before", "after"]
-
-OWN = "own"
-"""In the place of a normalization: a user's model as it is, with whatever it normalizes by itself."""
-
-_OWN_KIND = Kind(OWN, "the model as it is")
 
 NORMS = COMPARED
 """What is compared where nobody names any; all names are in `normwise.norms.KINDS`."""
@@ -64,10 +59,8 @@ class Variant(BaseModel):
     @field_validator("norm")
     @classmethod
     def _known_norm(cls, value: str) -> str:
-        if value == OWN:
-            return value
-        find(value, "compare")
-        problem = problem_of(value)
+        kind_named(value)
+        problem = "" if value == OWN else problem_of(value)
         if problem:
             raise ValueError(problem)
         return value
@@ -133,7 +126,11 @@ def as_it_is(variant: Variant) -> Variant:
 
 def kind_named(norm: str) -> Kind:
     """What is known of a variant's normalization."""
-    return _OWN_KIND if norm == OWN else find(norm, "compare")
+    if norm == OWN:
+        return OWN_KIND
+    if norm.partition(":")[0] not in KINDS:
+        raise unknown_name("compare", "normalization", norm.partition(":")[0], [*KINDS, OWN])
+    return KINDS[norm.partition(":")[0]]
 
 
 def _is_norm(part: str) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.utils.hooks import RemovableHandle
 
 from normwise.errors import ArgumentError, explain
 from normwise.initialize._layers import WeightedLayer
 from normwise.initialize.orthogonal import orthonormal
+from normwise.layers.normalized import Normalized
 
 TOLERANCE = 0.1
 MAX_PASSES = 10
@@ -41,17 +42,21 @@ def lsuv_(model: nn.Module, layers: Sequence[WeightedLayer], batch: Tensor) -> N
             settled: list[bool] = []
             with ExitStack() as hooks:
                 for layer in layers:
-                    handle = layer.module.register_forward_hook(_corrector(layer, settled))
-                    hooks.callback(handle.remove)
+                    hooks.callback(_watch(layer, _corrector(layer, settled)).remove)
                 model(batch)
             if all(settled):
                 return
 
 
-def _corrector(
-    layer: WeightedLayer, settled: list[bool]
-) -> Callable[[nn.Module, Any, Tensor], Tensor | None]:
-    def correct(module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+def _watch(layer: WeightedLayer, correct: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    """Correct what a layer gives; of one with a norm inside what it gives to the norm."""
+    if isinstance(layer.module, Normalized):
+        return layer.module.norm.register_forward_pre_hook(lambda _, inputs: correct(inputs[0]))
+    return layer.module.register_forward_hook(lambda _, __, output: correct(output))
+
+
+def _corrector(layer: WeightedLayer, settled: list[bool]) -> Callable[[Tensor], Tensor | None]:
+    def correct(output: Tensor) -> Tensor | None:
         variance = output.double().var(correction=0).item()
         if not 0 < variance < float("inf"):
             raise ArgumentError(

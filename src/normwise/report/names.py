@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import replace
 
-from normwise.norms import KINDS
+from normwise.norms import KINDS, OWN, OWN_KIND
 from normwise.report.numbers import count, listing
 from normwise.results import Comparison
 
@@ -86,6 +86,8 @@ def _norm(part: str) -> str | None:
     name, _, number = spec.partition(":")
     if part == "none":
         return ""
+    if part == OWN:
+        return OWN_KIND.title
     kind = KINDS.get(name)
     if kind is None or place not in ("", "after"):
         return None

@@ -141,9 +141,7 @@ class Planner:
     def _before(self, name: str, norm: nn.Module, calls: tuple[Call, ...]) -> Fold:
         """The fold of a norm into what stands behind it."""
         if leftover(norm) is not None:
-            raise _NoError(
-                "no layer stands right before it, and behind it comes its own activation", near=False
-            )
+            raise _NoError("no layer stands right before it, and behind it comes its own activation")
         targets: dict[int, Call] = {}
         for call in calls:
             found = list(self._consumers(call))

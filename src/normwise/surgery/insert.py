@@ -95,7 +95,7 @@ def insert(
     _apply(trial, places)
     start = _started(model, trial, places, example) if identity else {}
     hint = "name the layers that are to be normalized in `only`, or another kind"
-    check_runs("insert", trial, example, hint=hint)
+    check_runs("insert", trial, example, how="with its norms", hint=hint)
     if identity:
         _check_identity(model, trial, example)
     _apply(work, places)

@@ -102,7 +102,7 @@ def remove(
         must = "a normalization must be there that can be taken out"
         raise ArgumentError(explain("remove", must, reasons or "a model without any"))
     hint = "leave the norms that the model cannot do without out by `where`"
-    check_runs("remove", _apply(twin(model), places), example, hint=hint)
+    check_runs("remove", _apply(twin(model), places), example, how="without its norms", hint=hint)
     result = _apply(model if inplace else copied(model, "remove"), places)
     return result, Edits("remove", tuple(entries))
 
