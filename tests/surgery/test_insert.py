@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +87,68 @@ def test_identity_keeps_the_outputs() -> None:
     assert (plain.eval()(IMAGES) - model(IMAGES)).abs().max() > 1e-2
     with pytest.raises(ArgumentError, match="`identity` needs a norm with running statistics"):
         insert(model, "layer", IMAGES, identity=True)
+
+
+BATCHES = [
+    (torch.randn(n, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) + n, n)
+    for n in (4, 7, 1)
+]
+
+
+def inputs_of(model: nn.Module, name: str) -> Tensor:
+    """All that comes to a module over the batches, in evaluation, as (values, channels)."""
+    seen: list[Tensor] = []
+    handle = model.get_submodule(name).register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    for x, _ in BATCHES:
+        model.eval()(x)
+    handle.remove()
+    return torch.cat([x.movedim(1, -1).flatten(0, -2) for x in seen])
+
+
+def test_statistics_of_data_are_those_that_each_norm_meets_in_evaluation() -> None:
+    model = Net()
+    new, _ = insert(model, "batch", IMAGES, data=BATCHES)
+    for name in ("stem", "inner", "hidden"):
+        norm: Any = new.get_submodule(name).norm
+        x = inputs_of(new, f"{name}.norm")
+        torch.testing.assert_close(norm.running_mean, x.mean(dim=0))
+        torch.testing.assert_close(norm.running_var, x.var(dim=0))
+        assert torch.equal(norm.weight, torch.ones_like(norm.weight))
+    few, _ = insert(
+        model, "batch", IMAGES, data=iter([BATCHES]), identity=True, forward=lambda m, b: m(b[0][0])
+    )
+    first, _ = insert(model, "batch", IMAGES, data=BATCHES, identity=True, batches=1)
+    assert torch.equal(few.stem.norm.running_var, first.stem.norm.running_var)
+
+
+def test_the_identity_on_data_is_one_for_any_input() -> None:
+    model = Net().eval()
+    new, _ = insert(model, "batch", IMAGES, identity=True, data=BATCHES)
+    other = 100 * torch.randn_like(IMAGES)
+    torch.testing.assert_close(new.eval()(other), model(other))
+    x = inputs_of(new, "inner.norm")
+    torch.testing.assert_close(new.inner.norm.running_mean, x.mean(dim=0))
+    torch.testing.assert_close(new.inner.norm.running_var, x.var(dim=0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "words"),
+    [
+        ("layer", BATCHES, "`data` needs a norm with running statistics. Got LayerNorm2d"),
+        ("batch", [], "`loader` must give a batch"),
+        ("batch", IMAGES, "`loader` must give one batch after another"),
+        ("batch", [(IMAGES[:, :2], 0)], "expected input"),
+    ],
+)
+def test_data_that_cannot_be_used_changes_nothing(kind: str, data: Any, words: str) -> None:
+    model = Net()
+    before = copy.deepcopy(model)
+    with pytest.raises(Exception, match=words):
+        insert(model, kind, IMAGES, data=data, inplace=True)
+    assert repr(model) == repr(before)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    with pytest.raises(ArgumentError, match="two finite values of each channel"):
+        insert(model, "batch", IMAGES, data=[(IMAGES * torch.nan, 0)], identity=True)
 
 
 def test_what_is_left_alone_and_why() -> None:

@@ -13,7 +13,7 @@ from normwise.graph import Graph
 from normwise.layers.normalized import normalized
 from normwise.surgery._fold_apply import RECORD
 from normwise.surgery._fold_known import looks_linear
-from normwise.surgery._unfold_statistics import Moments
+from normwise.surgery._moments import Moments
 
 _RANKS: dict[int, type[nn.Module]] = {
     2: nn.BatchNorm1d,

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.graph import Call, Graph, trace
-from normwise.graph.trace import arguments_of
-from normwise.layers.normalized import NORMALIZED, Normalized, normalized
+from normwise.layers.normalized import NORMALIZED, normalized
 from normwise.results.edits import Edit, Edits
+from normwise.surgery._batches import Forward
 from normwise.surgery._copy import copied
 from normwise.surgery._insert_norms import is_norm, norm_for
 from normwise.surgery._insert_places import Place, activation_behind, is_output, why_not
+from normwise.surgery._insert_start import (
+    calibrated,
+    check_identity,
+    check_statistics,
+    norm_at,
+    passes,
+    started,
+)
 from normwise.surgery._runs import check_runs
 from normwise.surgery._survey import Survey, check_model
 from normwise.surgery._twins import describe
@@ -35,6 +41,9 @@ def insert(
     only: Sequence[str] = ("*",),
     output: bool = False,
     identity: bool = False,
+    data: Iterable[Any] | None = None,
+    forward: Forward | None = None,
+    batches: int | None = None,
     inplace: bool = False,
 ) -> tuple[nn.Module, Edits]:
     """Normalize the outputs of a model's linear layers and convolutions, before or after their activations.
@@ -57,8 +66,13 @@ def insert(
         where: "before" or "after" the activation.
         only: patterns of names, as of files, of the layers that may get a norm.
         output: normalize the last layers as well.
-        identity: start as the identity in evaluation: the norm's running statistics are the example's, its weight and
-            bias what takes them back. Of kinds that keep running statistics alone.
+        identity: start as the identity in evaluation: the norm's running statistics are those of the data, else of the
+            example, its weight and bias what takes them back. Of kinds that keep running statistics alone.
+        data: a loader or a list of batches, as `recalibrate` takes them, whose pooled moments the running statistics
+            of the new norms become, one norm after the other in the order of calls (a pass over the data for each;
+            with `identity` one for all). Of kinds that keep running statistics alone.
+        forward: how the model is called with a batch of `data`; None gives it the first of several things.
+        batches: at most so many of `data`.
         inplace: change this model, instead of a copy of it (parameters are shared with a copy, but for dropped biases).
 
     Returns:
@@ -93,14 +107,19 @@ def insert(
         )
     trial = copy.deepcopy(work)
     _apply(trial, places)
-    start = _started(model, trial, places, example) if identity else {}
+    if identity or data is not None:
+        check_statistics(trial, places, identity=identity)
+    start: dict[str, dict[str, Tensor]] = {}
     hint = "name the layers that are to be normalized in `only`, or another kind"
     check_runs("insert", trial, example, how="with its norms", hint=hint)
     if identity:
-        _check_identity(model, trial, example)
+        start = started(model, trial, places, passes(example, data, forward, batches))
+        check_identity(model, trial, example)
+    elif data is not None:
+        start = calibrated(trial, places, data, forward, batches)
     _apply(work, places)
     for name, state in start.items():
-        _norm_at(work, name).load_state_dict(state)
+        norm_at(work, name).load_state_dict(state)
     return work, Edits("insert", tuple(entries))
 
 
@@ -167,80 +186,3 @@ def _apply(model: nn.Module, places: Sequence[Place]) -> None:
             pair.add_module("activation", owner._modules[key])
             pair.add_module("norm", norm)
             owner._modules[key] = pair.train(layer.training)
-
-
-def _norm_at(model: nn.Module, target: str) -> nn.Module:
-    module = model.get_submodule(target)
-    norm: nn.Module = module.norm if isinstance(module, Normalized) else module.get_submodule("norm")
-    return norm
-
-
-def _started(
-    model: nn.Module, trial: nn.Module, places: Sequence[Place], example: Any
-) -> dict[str, dict[str, Tensor]]:
-    """Let each norm start as the identity on the example, in evaluation; the states of the norms by their places."""
-    arguments, named = arguments_of(example)
-    found: dict[str, dict[str, Tensor]] = {}
-    original = copy.deepcopy(model).eval()
-    seen: dict[str, Tensor] = {}
-    handles = [
-        original.get_submodule(place.target).register_forward_hook(
-            lambda _module, _inputs, output, name=place.target: seen.__setitem__(
-                name, output.detach().clone()
-            )
-        )
-        for place in places
-    ]
-    with torch.random.fork_rng(), torch.no_grad():
-        original(*arguments, **named)
-    for handle in handles:
-        handle.remove()
-    for place in places:
-        norm = _norm_at(trial, place.target)
-        _start_as_identity(norm, seen[place.target], _bias_of(original, place))
-        found[place.target] = norm.state_dict()
-    return found
-
-
-def _bias_of(original: nn.Module, place: Place) -> Tensor | None:
-    bias = original.get_submodule(place.layer)._parameters.get("bias")
-    return bias.detach() if place.drops_bias and bias is not None else None
-
-
-@torch.no_grad()
-def _start_as_identity(norm: Any, values: Tensor, bias: Tensor | None) -> None:
-    if norm._buffers.get("running_var") is None or norm.weight is None or norm.bias is None:
-        raise ArgumentError(
-            explain(
-                "insert",
-                "`identity` needs a norm with running statistics, a weight and a bias",
-                type(norm).__name__,
-                "use 'batch', or insert without it and train",
-            )
-        )
-    axes = (0, *range(2, values.dim()))
-    var, mean = torch.var_mean(values.double(), dim=axes, correction=0)
-    norm.running_var.copy_(var)
-    norm.weight.copy_(torch.sqrt(norm.running_var.double() + norm.eps))
-    norm.bias.copy_(mean)
-    # What the norm sees has no bias any more.
-    norm.running_mean.copy_(mean if bias is None else mean - bias.double())
-
-
-def _check_identity(model: nn.Module, trial: nn.Module, example: Any) -> None:
-    arguments, named = arguments_of(example)
-    with torch.random.fork_rng(), torch.no_grad():
-        pairs = [copy.deepcopy(each).eval()(*arguments, **named) for each in (model, trial)]
-    before, after = ([t for t in tree_leaves(each) if isinstance(t, Tensor)] for each in pairs)
-    for one, other in zip(before, after, strict=True):
-        largest = float(one.abs().max()) if one.numel() else 0.0
-        apart = float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
-        if not apart <= 1e-4 * max(largest, 1e-30):
-            raise ArgumentError(
-                explain(
-                    "insert",
-                    "with `identity` the outputs on the example must stay the same",
-                    f"a difference of {apart:.3g} in {largest:.3g}",
-                    "a channel that is constant on the example cannot be taken back; give a larger example",
-                )
-            )

@@ -17,10 +17,10 @@ from normwise.surgery._fold_apply import RECORD
 from normwise.surgery._fold_check import Check, DisagreementError, RoundingError
 from normwise.surgery._fold_flow import Flow
 from normwise.surgery._fold_known import HOLDING, extras, layer_axis, layer_meaning, looks_linear
+from normwise.surgery._moments import Moments, measure
 from normwise.surgery._survey import Survey, check_model
 from normwise.surgery._twins import describe
 from normwise.surgery._unfold_places import Place, find, put
-from normwise.surgery._unfold_statistics import Moments, measure
 
 
 def unfold(
