@@ -84,6 +84,14 @@ def test_in_float32_with_a_mean_far_above_the_spread() -> None:
         np.testing.assert_allclose(model.running_mean.numpy(), mean, rtol=TOLERANCE)
 
 
+def test_in_float32_with_few_values_statistics_are_rounded_once() -> None:
+    batches = [drawn(n, 512, seed=n) * 0.1 + 0.3 for n in (24, 16)]
+    model, _ = recalibrate(nn.BatchNorm1d(512), batches)
+    mean, var = pooled([batch.double() for batch in batches])
+    np.testing.assert_allclose(model.running_mean.numpy(), mean, rtol=6.1e-8)
+    np.testing.assert_allclose(model.running_var.numpy(), var, rtol=6.1e-8)
+
+
 def test_kerass_convention_takes_the_biased_variance() -> None:
     batches = uneven(4)
     model, _ = recalibrate(layers.keras_batch_norm(4, 1), batches)

@@ -61,7 +61,8 @@ def measured(input: Tensor, sample_weight: Tensor | None = None) -> Moments:
     if input.numel() == 0:
         nothing = torch.zeros(input.shape[1], dtype=torch.float64, device=input.device)
         return Moments(nothing.new_zeros(()), nothing, nothing)
-    return moments(input.detach(), sample_weight)
+    # Kernels sum float32 in float lanes first, which is off by 1e-6 where a channel has few values.
+    return moments(input.detach().double(), sample_weight)
 
 
 def measured_instances(input: Tensor, sample_weight: Tensor | None = None) -> Instances:
