@@ -1,0 +1,161 @@
+"""From a subject to facts: everything is measured here, and the subject is as before afterwards."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+from torch.utils._pytree import tree_leaves
+
+from normwise.diagnose.facts import DataFacts, Facts, NormState
+from normwise.diagnose.run import run
+from normwise.diagnose.subject import Data, Subject
+from normwise.errors import ArgumentError
+from normwise.graph import Graph, trace
+from normwise.monitor.observe import Observation, observe
+from normwise.monitor.preserve import preserved
+from normwise.surgery._convert_kinds import kind_of
+from normwise.surgery._insert_norms import is_norm
+
+
+def measure(subject: Subject) -> Facts:
+    """All facts that the subject allows.
+
+    Raises:
+        ArgumentError: the model does not run on the batch.
+    """
+    graph, untraced = _traced(subject)
+    start = _observed(subject, training=True)
+    return Facts(
+        subject,
+        graph,
+        untraced,
+        norm_states(subject.model, subject.inputs),
+        start,
+        _observed(subject, training=False),
+        None if subject.data is None else data_facts(subject.data),
+        None
+        if subject.data is None or subject.setup is None
+        else run(subject.setup, subject.data, subject.steps),
+        _uniform(subject, start),
+    )
+
+
+def _traced(subject: Subject) -> tuple[Graph | None, str]:
+    if subject.inputs is None:
+        return None, "there is no input to run it on"
+    try:
+        return trace(subject.model, subject.inputs, who="diagnose"), ""
+    except ArgumentError as error:
+        return None, str(error)
+
+
+def _observed(subject: Subject, *, training: bool) -> Observation | None:
+    inputs, targets, loss = subject.inputs, subject.targets, subject.loss
+    if inputs is None or targets is None or loss is None:
+        return None
+    return observe(subject.model, inputs, targets, loss, training=training)
+
+
+def _uniform(subject: Subject, start: Observation | None) -> float | None:
+    """ln C, where the loss is a cross-entropy over C classes."""
+    if start is None or subject.targets is None or subject.targets.is_floating_point():
+        return None
+    with preserved(subject.model, training=False), torch.no_grad():
+        output = subject.model(subject.inputs)
+    return math.log(output.shape[1]) if isinstance(output, Tensor) and output.dim() > 1 else None
+
+
+def norm_states(model: nn.Module, inputs: Any) -> tuple[NormState, ...]:
+    """The normalizations of a model, and what comes to them in training mode, where there is an input."""
+    named = [(name, m) for name, m in model.named_modules() if is_norm(m) and not list(m.children())]
+    seen: dict[str, list[Tensor]] = {name: [] for name, _ in named}
+    handles = [
+        module.register_forward_pre_hook(
+            lambda _, args, name=name: seen[name].append(args[0].detach().clone()) if args else None
+        )
+        for name, module in named
+    ]
+    try:
+        if inputs is not None:
+            with preserved(model, training=True), torch.no_grad():
+                torch.manual_seed(0)
+                model(inputs) if isinstance(inputs, Tensor) else model(*tree_leaves(inputs))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(_norm_state(name, module, seen[name]) for name, module in named)
+
+
+def _norm_state(name: str, module: Any, inputs: list[Tensor]) -> NormState:
+    known = kind_of(module)
+    kind = "" if known is None else known[0]
+    tracked = module._buffers.get("num_batches_tracked")
+    count = None if tracked is None else int(tracked)
+    if not inputs or inputs[0].dim() < 2:
+        return NormState(name, module, kind, tracked=count)
+    x = inputs[0].float()
+    channels = x.shape[1]
+    values = _values(module, kind, x)
+    mean, var = module._buffers.get("running_mean"), module._buffers.get("running_var")
+    shift = spread = constant = None
+    if kind in ("batch", "sync", "frozen", "ghost", "batch_renorm"):
+        rows = x.transpose(0, 1).flatten(1)
+        batch_mean, batch_var = rows.mean(dim=1), rows.var(dim=1, correction=0)
+        eps = float(module.eps)
+        constant = float((batch_var <= eps).float().mean())
+        if mean is not None and var is not None and rows.shape[1] > 1:
+            scale = (var.float() + eps).sqrt()
+            shift = float(((batch_mean - mean.float()).abs() / scale).max())
+            spread = float(((batch_var + eps) / (var.float() + eps)).log2().abs().max())
+    return NormState(name, module, kind, values, channels, len(inputs), shift, spread, constant, count)
+
+
+def _values(module: Any, kind: str, x: Tensor) -> int:
+    """Values that share one statistic."""
+    samples, channels = x.shape[:2]
+    positions = x[0, 0].numel()
+    if kind == "group":
+        return int(channels // module.num_groups * positions)
+    if kind == "instance":
+        return positions
+    if kind in ("layer", "rms"):
+        shape = getattr(module, "normalized_shape", None)
+        return math.prod(shape) if shape is not None else channels
+    if kind == "ghost":
+        return int(min(samples, module.ghost_size) * positions)
+    return samples * positions
+
+
+def data_facts(data: Data) -> DataFacts:
+    """What the training part is like."""
+    x = data.inputs.float()
+    columns = x.transpose(0, 1).flatten(1) if x.dim() > 2 else x.T
+    finite = torch.isfinite(columns)
+    clean = torch.where(finite, columns, 0.0)
+    count = finite.sum(dim=1).clamp_min(1)
+    means = clean.sum(dim=1) / count
+    scales = (((clean - means[:, None]).square() * finite).sum(dim=1) / count).sqrt()
+    constant = [i for i, (m, s) in enumerate(zip(means, scales, strict=True)) if s <= 1e-6 * (1 + abs(m))]
+    regression = data.task == "regression"
+    targets = data.targets
+    return DataFacts(
+        tuple(map(float, scales)),
+        tuple(map(float, means)),
+        tuple(constant),
+        () if regression else tuple(torch.bincount(targets, minlength=data.classes).tolist()),
+        float(targets.mean()) if regression else None,
+        float(targets.std()) if regression else None,
+        len(x),
+        int((~finite).sum()),
+    )
+
+
+def default_loss(targets: Tensor) -> Any:
+    """Cross-entropy for classes, mean squared error for numbers."""
+    if targets.is_floating_point():
+        return lambda output, wanted: F.mse_loss(output.reshape(wanted.shape), wanted)
+    return F.cross_entropy

@@ -1,0 +1,144 @@
+"""A short training on a copy of the model, watched from its first step to its last."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normwise.diagnose.facts import Evaluated, RunFacts
+from normwise.diagnose.subject import Data, Loss, Setup
+from normwise.monitor.observe import Observation, observe
+from normwise.monitor.preserve import preserved
+from normwise.monitor.signals import WEIGHTED
+
+_LOOKS = 10
+"""Evaluations and observations of a training, beside the one before it."""
+
+_ROWS = 512
+"""Samples of each part that are evaluated."""
+
+
+def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = True) -> RunFacts:
+    """Train a copy for so many steps.
+
+    Args:
+        setup: the model and all that trains it.
+        data: what it is trained on.
+        steps: at most; a training that is no longer finite ends there.
+        seed: of the order of the samples and of dropout.
+        watch: measure updates and observations, too; else only losses and evaluations.
+    """
+    from normwise.diagnose.measure import norm_states  # it measures what this room trains
+
+    data = _transformed(data, setup)
+    model = copy.deepcopy(setup.model).train(not setup.evaluates)
+    optimizer = setup.optimizer.make(model)
+    named = [(name, m.weight) for name, m in model.named_modules() if isinstance(m, WEIGHTED)]
+    weights: list[tuple[str, Tensor]] = [(n, w) for n, w in named if isinstance(w, nn.Parameter)]
+    looks = {round(steps * i / _LOOKS) for i in range(_LOOKS + 1)} | {1, 2, 5}
+    losses: list[float] = []
+    norms: list[float] = []
+    observed: list[tuple[int, Observation]] = []
+    evaluated: list[Evaluated] = []
+    updates: dict[str, list[tuple[int, float]]] = {name: [] for name, _ in weights}
+    decay: dict[str, list[tuple[int, float]]] = {name: [] for name, _ in weights}
+    fixed = data.inputs[: min(_ROWS, setup.batch_size)], data.targets[: min(_ROWS, setup.batch_size)]
+    diverged: int | None = None
+    source = data.batches(setup.batch_size, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for step in range(steps + 1):
+            look = step in looks
+            if look:
+                evaluated.append(_evaluated(model, data, setup.loss, step))
+                if watch:
+                    observed.append((step, observe(model, *fixed, setup.loss)))
+            if step == steps:
+                break
+            inputs, targets = next(source)
+            optimizer.zero_grad(set_to_none=True)
+            loss = setup.loss(model(inputs), targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            norm = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
+            losses.append(float(loss.detach()))
+            norms.append(norm)
+            if not (math.isfinite(losses[-1]) and math.isfinite(norm)):
+                diverged = step
+                break
+            if setup.clip is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), setup.clip)
+            before = [w.detach().clone() for _, w in weights] if watch and look else []
+            if before and setup.optimizer.weight_decay:
+                for name, w in weights:
+                    if w.grad is not None:
+                        pull = setup.optimizer.weight_decay * float(w.detach().norm())
+                        decay[name].append((step, pull / max(float(w.grad.norm()), 1e-30)))
+            optimizer.step()
+            for (name, w), old in zip(weights, before, strict=False):
+                size = float(old.norm())
+                updates[name].append((step, float((w.detach() - old).norm()) / max(size, 1e-30)))
+    return RunFacts(
+        len(losses),
+        tuple(losses),
+        tuple(norms),
+        diverged,
+        tuple(observed),
+        {name: tuple(values) for name, values in updates.items()},
+        {name: tuple(values) for name, values in decay.items() if values},
+        tuple(evaluated),
+        baseline_metric(data),
+        norm_states(model, fixed[0]) if diverged is None and watch else (),
+    )
+
+
+def _transformed(data: Data, setup: Setup) -> Data:
+    if setup.transform is None:
+        return data
+    change = setup.transform
+    return Data(
+        change(data.inputs),
+        data.targets,
+        change(data.validation_inputs),
+        data.validation_targets,
+        data.task,
+        data.classes,
+    )
+
+
+def _evaluated(model: nn.Module, data: Data, loss: Loss, step: int) -> Evaluated:
+    train = data.inputs[:_ROWS], data.targets[:_ROWS]
+    held_out = data.validation_inputs[:_ROWS], data.validation_targets[:_ROWS]
+    with preserved(model, training=False), torch.no_grad():
+        answers = [model(x) for x, _ in (train, held_out)]
+    with preserved(model, training=True), torch.no_grad():
+        torch.manual_seed(step)
+        batch_loss = float(loss(model(train[0]), train[1]))
+    return Evaluated(
+        step,
+        float(loss(answers[0], train[1])),
+        metric_of(answers[0], train[1], data),
+        float(loss(answers[1], held_out[1])),
+        metric_of(answers[1], held_out[1], data),
+        batch_loss,
+    )
+
+
+def metric_of(output: Any, targets: Tensor, data: Data) -> float:
+    """Accuracy, or R² of a regression."""
+    if data.task == "classification":
+        return float((output.argmax(dim=1) == targets).float().mean())
+    residual = (output.reshape(targets.shape) - targets).square().mean()
+    return float(1 - residual / targets.var(correction=0).clamp_min(1e-30))
+
+
+def baseline_metric(data: Data) -> float:
+    """Of the best constant answer: the largest class, or the mean."""
+    if data.task == "regression":
+        return 0.0
+    counts = torch.bincount(data.targets, minlength=data.classes)
+    return float((data.validation_targets == counts.argmax()).float().mean())

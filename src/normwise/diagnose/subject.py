@@ -1,0 +1,144 @@
+"""What is diagnosed: a model, perhaps a batch, perhaps a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from normwise.regularizers import parameter_groups
+
+Loss = Callable[[Any, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class OptimizerChoice:
+    """An optimizer in words, so that a remedy can change one.
+
+    Attributes:
+        name: of torch's class: "SGD", "Adam", "AdamW", …
+        lr: learning rate.
+        options: further arguments, such as momentum and weight_decay.
+        spares_norms: weight decay leaves norms and biases out.
+    """
+
+    name: str = "SGD"
+    lr: float = 0.1
+    options: tuple[tuple[str, Any], ...] = ()
+    spares_norms: bool = True
+
+    @property
+    def weight_decay(self) -> float:
+        """Its weight decay, 0 without one."""
+        return float(dict(self.options).get("weight_decay", 0.0))
+
+    def with_options(self, **changed: Any) -> OptimizerChoice:
+        """The same with other options."""
+        return replace(self, options=tuple((dict(self.options) | changed).items()))
+
+    def make(self, model: nn.Module) -> Optimizer:
+        """The optimizer for the parameters of a model."""
+        kind: Any = getattr(torch.optim, self.name)
+        options = dict(self.options)
+        decay = float(options.pop("weight_decay", 0.0))
+        trained = [p for p in model.parameters() if p.requires_grad]
+        groups: Any = [{"params": trained, "weight_decay": decay}]
+        if decay and self.spares_norms:
+            groups = parameter_groups(model, weight_decay=decay)
+        made: Optimizer = kind(groups, lr=self.lr, **options)
+        return made
+
+    @classmethod
+    def of(cls, optimizer: Optimizer) -> OptimizerChoice:
+        """What an optimizer does, as far as its first group tells."""
+        group = optimizer.param_groups[0]
+        known = ("momentum", "nesterov", "betas", "eps", "amsgrad", "alpha", "rho")
+        decays = {float(each.get("weight_decay", 0.0)) for each in optimizer.param_groups}
+        options = {name: group[name] for name in known if name in group}
+        options["weight_decay"] = max(decays)
+        return cls(type(optimizer).__name__, float(group["lr"]), tuple(options.items()), len(decays) > 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """All that makes a training: what a remedy changes.
+
+    Attributes:
+        model: with its initial weights.
+        optimizer: what it is trained by.
+        batch_size: samples of a batch.
+        loss: loss(output, targets) → scalar.
+        transform: of the inputs, made from the training part; None leaves them as they are.
+        clip: largest norm of the gradient; None for no clipping.
+        evaluates: the model is in evaluation while it trains, which is a fault.
+    """
+
+    model: nn.Module
+    optimizer: OptimizerChoice
+    batch_size: int
+    loss: Loss
+    transform: Callable[[Tensor], Tensor] | None = None
+    clip: float | None = None
+    evaluates: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Inputs and targets of a training and of its validation, as tensors.
+
+    Attributes:
+        inputs, targets: of the training part.
+        validation_inputs, validation_targets: held out.
+        task: what the targets ask for.
+        classes: how many; 0 for regression.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    validation_inputs: Tensor
+    validation_targets: Tensor
+    task: Literal["classification", "regression"]
+    classes: int = 0
+
+    def batches(self, size: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless batches, each epoch in another order; the last short one of an epoch is left out."""
+        generator = torch.Generator().manual_seed(seed)
+        size = min(size, len(self.inputs))
+        while True:
+            order = torch.randperm(len(self.inputs), generator=generator)
+            for start in range(0, len(order) - size + 1, size):
+                rows = order[start : start + size]
+                yield self.inputs[rows], self.targets[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What there is to look at; more of it lets more rules be asked.
+
+    Attributes:
+        model: the network.
+        title: of it, for sentences.
+        inputs, targets: one batch; inputs alone where there are no targets.
+        loss: None where there are no targets.
+        made_up: whether the inputs are random numbers.
+        optimizer: as it was given.
+        setup, data: of a short training; None without.
+        build: a network with the draw of a seed, for trials with several; None where there is the model alone.
+        steps: of the short training.
+    """
+
+    model: nn.Module
+    title: str = "the model"
+    inputs: Any = None
+    targets: Tensor | None = None
+    loss: Loss | None = None
+    made_up: bool = False
+    optimizer: Optimizer | None = None
+    setup: Setup | None = None
+    data: Data | None = None
+    build: Callable[[int], nn.Module] | None = field(default=None)
+    steps: int = 200
