@@ -99,7 +99,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
 def _transformed(data: Data, setup: Setup) -> Data:
     if setup.transform is None:
         return data
-    change = setup.transform
+    change = setup.transform(data.inputs)
     return Data(
         change(data.inputs),
         data.targets,

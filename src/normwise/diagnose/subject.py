@@ -72,7 +72,8 @@ class Setup:
         optimizer: what it is trained by.
         batch_size: samples of a batch.
         loss: loss(output, targets) → scalar.
-        transform: of the inputs, made from the training part; None leaves them as they are.
+        transform: from the training inputs to what changes inputs of all parts, as standardisation does; None leaves them
+            as they are.
         clip: largest norm of the gradient; None for no clipping.
         evaluates: the model is in evaluation while it trains, which is a fault.
     """
@@ -81,7 +82,7 @@ class Setup:
     optimizer: OptimizerChoice
     batch_size: int
     loss: Loss
-    transform: Callable[[Tensor], Tensor] | None = None
+    transform: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None
     clip: float | None = None
     evaluates: bool = False
 
