@@ -75,7 +75,7 @@ def diagnose(
         loss = default_loss(targets)
     choice = OptimizerChoice() if optimizer is None else OptimizerChoice.of(optimizer)
     size = min(64, len(data.inputs)) if data is not None else _MADE_UP
-    setup = None if loss is None or data is None else Setup(model, choice, size, loss)
+    setup = None if loss is None or data is None else Setup(model, choice, size, loss, example=inputs)
     subject = Subject(
         model, type(model).__name__, inputs, targets, loss, made_up, optimizer, setup, data, None, steps
     )

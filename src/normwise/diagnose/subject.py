@@ -76,6 +76,7 @@ class Setup:
             as they are.
         clip: largest norm of the gradient; None for no clipping.
         evaluates: the model is in evaluation while it trains, which is a fault.
+        example: a batch of inputs, for edits that watch a forward pass; None without.
     """
 
     model: nn.Module
@@ -85,6 +86,7 @@ class Setup:
     transform: Callable[[Tensor], Callable[[Tensor], Tensor]] | None = None
     clip: float | None = None
     evaluates: bool = False
+    example: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
