@@ -1,0 +1,60 @@
+"""Normalization put in, made another, or given the statistics of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from normwise.diagnose.remedies.furnished import inputs_of
+from normwise.diagnose.subject import Setup
+from normwise.surgery import convert, insert
+from normwise.surgery.recalibrate import recalibrate as recalibrated
+
+_BATCHES = 32
+"""Of which running statistics are made."""
+
+
+def insert_norm(setup: Setup, kind: str = "batch", only: Sequence[str] = ("*",)) -> Setup:
+    """Normalize the outputs of the model's linear layers and convolutions before their activations.
+
+    Args:
+        setup: whose model is changed.
+        kind: a name of `normwise list norms`.
+        only: patterns of names of the layers.
+
+    Raises:
+        UnknownNameError: no such kind.
+        ArgumentError: no layer can take it, or there are no inputs to run the model on.
+    """
+    insert(setup.model, kind, inputs_of(setup, "insert_norm"), only=only, inplace=True)
+    return setup
+
+
+def convert_norm(setup: Setup, source: str, target: str, where: Sequence[str] | None = None) -> Setup:
+    """Turn normalizations of one kind into those of another, such as "batch" into "group".
+
+    Args:
+        setup: whose model is changed.
+        source, target: kinds as `normwise.convert` has them.
+        where: names or patterns of the norms; None for all.
+
+    Raises:
+        UnknownNameError: no such kind.
+        ArgumentError: no norm can be converted.
+    """
+    example = inputs_of(setup, "convert_norm")
+    chosen = None if where is None else list(where)
+    convert(setup.model, source, target, example=example, where=chosen, inplace=True)
+    return setup
+
+
+def recalibrate(setup: Setup) -> Setup:
+    """Give norms the running statistics of training inputs, at most 32 batches of them.
+
+    Raises:
+        ArgumentError: no norm has running statistics, or there are no inputs.
+    """
+    rows = inputs_of(setup, "recalibrate", _BATCHES * setup.batch_size)
+    recalibrated(setup.model, torch.split(rows, setup.batch_size), inplace=True)
+    return setup
