@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from normwise.results.diagnosis_text import text
 from normwise.results.estimate import Estimate
 
 DIAGNOSIS_SCHEMA = 1
@@ -169,3 +170,7 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     schema: int = DIAGNOSIS_SCHEMA
+
+    def __str__(self) -> str:
+        """All of it in words, without colors."""
+        return text(self)

@@ -1,0 +1,293 @@
+"""From names of files to a subject: the user's model, and data by name or path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+from normwise.data import Dataset
+from normwise.diagnose.subject import Data, Loss, OptimizerChoice, Setup, Subject
+from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.models.user import UserModel
+from normwise.models.user_adapt import Adaptation, Adapted
+from normwise.models.user_fill import Facts
+
+_WHO = "diagnose"
+_BATCH_ROWS = 256
+_MADE_UP_ROWS = 32
+_EVALUATED_ROWS = 4096
+
+OPTIMIZERS: dict[str, OptimizerChoice] = {
+    "sgd": OptimizerChoice("SGD", 0.01, (("momentum", 0.9),)),
+    "adam": OptimizerChoice("Adam", 1e-3),
+    "adamw": OptimizerChoice("AdamW", 1e-3, (("weight_decay", 0.01),)),
+}
+"""Optimizers by name, each with the learning rate that people begin with."""
+
+
+def _same_shape(function: Callable[..., Tensor]) -> Loss:
+    """A loss of numbers, with class numbers as one-hot rows."""
+
+    def loss(output: Tensor, targets: Tensor) -> Tensor:
+        if not targets.is_floating_point():
+            targets = F.one_hot(targets, output.shape[-1])
+        return function(output.reshape(targets.shape), targets.to(output.dtype))
+
+    return loss
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": F.cross_entropy,
+    "nll": F.nll_loss,
+    "bce": _same_shape(F.binary_cross_entropy_with_logits),
+    "mse": _same_shape(F.mse_loss),
+    "l1": _same_shape(F.l1_loss),
+    "huber": _same_shape(F.huber_loss),
+}
+"""Losses by name; `bce` takes logits. Class numbers become one-hot rows where a loss is one of numbers."""
+
+_OF_CLASSES = ("cross_entropy", "nll")
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained, as it was asked for; None takes what is usual.
+
+    Attributes:
+        loss: of `LOSSES`.
+        optimizer: of `OPTIMIZERS`.
+        lr, weight_decay: of the optimizer. Weight decay spares norms and biases.
+        batch_size: rows of a batch.
+        steps: of the short training.
+        seed: of the split, the initial weights and the order of the rows.
+    """
+
+    loss: str | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    batch_size: int = 64
+    steps: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("--batch-size", self.batch_size, 1),
+            ("--steps", self.steps, 1),
+            ("--seed", self.seed, 0),
+        ):
+            if value < least:
+                raise ArgumentError(explain(_WHO, f"{name} must be at least {least}", str(value)))
+        if self.lr is not None and not 0 < self.lr < float("inf"):
+            raise ArgumentError(explain(_WHO, "--lr must be above 0", f"{self.lr:g}"))
+        if self.weight_decay is not None and not 0 <= self.weight_decay < float("inf"):
+            raise ArgumentError(explain(_WHO, "--weight-decay must be at least 0", f"{self.weight_decay:g}"))
+        if self.loss is not None and self.loss not in LOSSES:
+            raise unknown_name(_WHO, "loss", self.loss, LOSSES)
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise unknown_name(_WHO, "optimizer", self.optimizer, OPTIMIZERS)
+
+    @property
+    def asks_for_optimizer(self) -> bool:
+        """Whether anything was said of the optimizer."""
+        return any(value is not None for value in (self.optimizer, self.lr, self.weight_decay))
+
+    def choice(self) -> OptimizerChoice:
+        """The optimizer in words."""
+        usual = OPTIMIZERS[self.optimizer or "adam"]
+        chosen = usual if self.lr is None else replace(usual, lr=self.lr)
+        return (
+            chosen
+            if self.weight_decay is None
+            else chosen.with_options(weight_decay=float(self.weight_decay))
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A subject, and where it comes from.
+
+    Attributes:
+        subject: as `examine` takes it.
+        notes: what was done to data and model.
+        user: the builder.
+    """
+
+    subject: Subject
+    user: UserModel = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
+    """The user's model on data, prepared and split as `compare` does it, with a training to watch.
+
+    Raises:
+        ArgumentError: the model does not run on the data, or the loss is not for such targets.
+    """
+    rows = max(training.steps * training.batch_size, _EVALUATED_ROWS)
+    split = data.split(training.seed, most=(rows, _EVALUATED_ROWS, 1))
+    part, held_out = split.train, split.validation
+    name = training.loss or ("cross_entropy" if data.task == "classification" else "mse")
+    if name in _OF_CLASSES and data.task == "regression":
+        must = f"--loss {name} needs classes"
+        got = f"{data.target!r}, a quantity"
+        raise ArgumentError(explain(_WHO, must, got, "use --loss mse"))
+    facts = Facts(split.in_shape, split.out_features)
+    model, how = fitted(user, facts, training.seed)
+    inputs, targets = part.inputs[:_BATCH_ROWS], part.targets[:_BATCH_ROWS]
+    check_loss(model, name, inputs, targets)
+    choice = training.choice()
+    title = (
+        f"{user.title} on {data.name}: {len(part.inputs):,} training rows of {data.inputs}, {choice.name} at "
+        f"{choice.lr:g}, batches of {training.batch_size}, {training.steps} steps"
+    )
+    subject = Subject(
+        model,
+        title,
+        inputs,
+        targets,
+        LOSSES[name],
+        setup=Setup(model, choice, training.batch_size, LOSSES[name]),
+        data=Data(
+            part.inputs,
+            part.targets,
+            held_out.inputs,
+            held_out.targets,
+            data.task,
+            split.out_features if data.task == "classification" else 0,
+        ),
+        build=lambda seed: fitted(user, facts, seed)[0],
+        steps=training.steps,
+    )
+    return Found(subject, user, (*data.warnings, *_notes(how, split.in_shape)))
+
+
+def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Training) -> Found:
+    """The user's model alone, with random numbers of a shape for a batch.
+
+    Args:
+        user: the builder.
+        shape: of one sample.
+        outputs: for a builder that asks for them.
+        training: what is known of it.
+
+    Raises:
+        ArgumentError: the model does not run on such a batch.
+    """
+    model = user.plain(tuple(shape), outputs)
+    inputs = torch.randn(_MADE_UP_ROWS, *shape, generator=torch.Generator().manual_seed(0))
+    with user.running():
+        model.eval()
+        with torch.no_grad():
+            output = user.call(lambda: model(inputs), f"a forward pass of {_MADE_UP_ROWS} × {tuple(shape)}")
+        model.train()
+    targets = _made_up(output, training.loss)
+    name = training.loss or ("mse" if targets is None or targets.is_floating_point() else "cross_entropy")
+    if targets is not None:
+        check_loss(model, name, inputs, targets)
+    loss = None if targets is None else LOSSES[name]
+    asked = loss is not None and training.asks_for_optimizer
+    subject = Subject(
+        model,
+        f"{user.title} on random input of {', '.join(map(str, shape))}",
+        inputs,
+        targets,
+        loss,
+        made_up=True,
+        setup=Setup(model, training.choice(), training.batch_size, loss) if asked and loss else None,
+        steps=training.steps,
+    )
+    return Found(subject, user)
+
+
+def fitted(user: UserModel, facts: Facts, seed: int) -> tuple[nn.Module, Adaptation]:
+    """The user's network, fitted to data by hooks, so that its layers keep the names that they have in the source."""
+    model, how, _ = user.made(facts, seed)
+    if not isinstance(model, Adapted):
+        return model, how
+    network = model.network
+    network.register_forward_pre_hook(partial(_input_hook, how))
+    network.register_forward_hook(partial(_output_hook, how, facts.out_features))
+    return network, how
+
+
+def _notes(how: Adaptation, in_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """What stands between data and model."""
+    size = " × ".join(map(str, in_shape))
+    told = {
+        f"the model takes rows: images of {size} are flattened for it": how.flatten,
+        "the model returns more than a tensor: its scores are taken": how.pick,
+        "the model's one output z is taken as the two logits (0, z)": how.logit,
+    }
+    prepared = "columns are standardised and encoded, pixels scaled, as `normwise compare` does it"
+    return (prepared, *(words for words, holds in told.items() if holds))
+
+
+def _input_hook(how: Adaptation, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    x = args[0].clone() if how.clone else args[0]
+    return (x.flatten(1) if how.flatten else x,)
+
+
+class _Given(nn.Module):
+    """Stands for a network that has already answered."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def forward(self, _: Tensor) -> Any:
+        return self._answer
+
+
+def _output_hook(how: Adaptation, out_features: int, _: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    scores = Adapted(_Given(output), replace(how, clone=False, flatten=False), out_features)
+    return scores(args[0])
+
+
+def check_loss(model: nn.Module, name: str, inputs: Tensor, targets: Tensor) -> None:
+    """Raise `ArgumentError` unless the loss of that name takes what the model gives."""
+    from normwise.monitor.preserve import preserved
+
+    with preserved(model, training=False), torch.no_grad():
+        output = model(inputs)
+    try:
+        LOSSES[name](output, targets)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        got = f"outputs {shape} and targets {tuple(targets.shape)}: {str(error).splitlines()[0].rstrip('.')}"
+        must = f"--loss {name} must take what the model gives"
+        raise ArgumentError(explain(_WHO, must, got, f"one of --loss {', '.join(LOSSES)}")) from None
+
+
+def _made_up(output: Any, loss: str | None) -> Tensor | None:
+    """Classes for scores (N, C), numbers for anything else; None where the model gives more than a tensor."""
+    if not isinstance(output, Tensor):
+        return None
+    generator = torch.Generator().manual_seed(1)
+    scores = output.dim() == 2 and output.shape[1] > 1
+    if loss in _OF_CLASSES or (scores and loss in (None, "bce")):
+        return torch.randint(output.shape[1], (len(output), *output.shape[2:]), generator=generator)
+    if loss == "bce":
+        return torch.randint(2, output.shape, generator=generator).float()
+    return torch.randn(output.shape, generator=generator)
+
+
+def parsed_arguments(typed: Sequence[str]) -> Mapping[str, str]:
+    """Read "width=128".
+
+    Raises:
+        ArgumentError: one of them has no name or no value.
+    """
+    pairs = [text.partition("=") for text in typed]
+    for (name, equals, _), text in zip(pairs, typed, strict=True):
+        if not equals or not name.strip().isidentifier():
+            raise ArgumentError(
+                explain(_WHO, "--model-args takes name=value", repr(text), "write --model-args width=128")
+            )
+    return {name.strip(): value.strip() for name, _, value in pairs}
