@@ -126,6 +126,7 @@ class Facts:
         data: None without.
         run: None without.
         uniform_loss: cross-entropy of equal probabilities, ln C; None for regression.
+        draws: share of the loss that is gone after shorter trainings from other initial draws; empty without a builder.
     """
 
     subject: Subject
@@ -137,6 +138,7 @@ class Facts:
     data: DataFacts | None
     run: RunFacts | None
     uniform_loss: float | None
+    draws: tuple[float, ...] = ()
 
     @property
     def have(self) -> frozenset[str]:

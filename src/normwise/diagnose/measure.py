@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from torch.utils._pytree import tree_leaves
 
 from normwise.diagnose.facts import DataFacts, Facts, NormState
+from normwise.diagnose.outcome import progress
 from normwise.diagnose.run import run
 from normwise.diagnose.subject import Data, Subject
 from normwise.errors import ArgumentError
@@ -19,6 +21,9 @@ from normwise.monitor.observe import Observation, observe
 from normwise.monitor.preserve import preserved
 from normwise.surgery._convert_kinds import kind_of
 from normwise.surgery._insert_norms import is_norm
+
+_DRAWS = 3
+"""Other initial draws from which a builder's networks are trained for half of the steps."""
 
 
 def measure(subject: Subject) -> Facts:
@@ -41,7 +46,17 @@ def measure(subject: Subject) -> Facts:
         if subject.data is None or subject.setup is None
         else run(subject.setup, subject.data, subject.steps),
         _uniform(subject, start),
+        _draws(subject),
     )
+
+
+def _draws(subject: Subject) -> tuple[float, ...]:
+    """How far shorter trainings come from other draws of the initial weights."""
+    if subject.build is None or subject.data is None or subject.setup is None:
+        return ()
+    steps = max(1, subject.steps // 2)
+    setups = (replace(subject.setup, model=subject.build(seed)) for seed in range(1, 1 + _DRAWS))
+    return tuple(progress(run(setup, subject.data, steps, watch=False)) for setup in setups)
 
 
 def _traced(subject: Subject) -> tuple[Graph | None, str]:

@@ -2,15 +2,83 @@
 
 from __future__ import annotations
 
-from normwise.diagnose.facts import Facts
+import math
+import statistics
+
+from normwise.diagnose.facts import Facts, RunFacts
+from normwise.diagnose.outcome import LITTLE, decades, gained, learned_little, progress
 from normwise.results.diagnosis import Vital
+
+_NO_RUN = "needs a short training (--data)"
+_DECADES, _JUMP = 2.0, 100.0
 
 
 def vitals(facts: Facts) -> tuple[Vital, ...]:
     """Each with a number, or why it was not measured."""
-    why = "needs a short training (--data)"
-    return (
-        Vital("slow?", "not measured", why),
-        Vital("unstable gradients?", "not measured", why),
-        Vital("sensitive to initialization?", "not measured", why),
+    return _slow(facts.run), _unstable(facts), _sensitive(facts)
+
+
+def _slow(run: RunFacts | None) -> Vital:
+    question = "slow?"
+    if run is None:
+        return Vital(question, "not measured", _NO_RUN)
+    if run.diverged is not None:
+        return Vital(question, "yes", f"the loss is not finite at step {run.diverged}")
+    gone, way = 100 * max(progress(run), 0), 100 * max(gained(run), 0)
+    detail = (
+        f"{gone:.0f} % of the loss is gone after {run.steps} steps{_half(run)}; {way:.0f} % of the way to a "
+        "perfect answer"
     )
+    return Vital(question, "yes" if learned_little(run) else "no", detail)
+
+
+def _half(run: RunFacts) -> str:
+    """When half of what was gained was gained."""
+    losses = [(each.step, min(each.train_loss, each.batch_loss)) for each in run.evaluated]
+    start, end = losses[0][1], losses[-1][1]
+    if not end < (1 - LITTLE) * start:
+        return ""
+    step = next(step for step, loss in losses if loss <= (start + end) / 2)
+    return f", half of that by step {step}"
+
+
+def _unstable(facts: Facts) -> Vital:
+    question = "unstable gradients?"
+    start, run = facts.start, facts.run
+    if start is None:
+        return Vital(question, "not measured", "needs an input of its shape (--shape, or --data)")
+    lost = decades(start)
+    parts, bad = [], False
+    if lost is not None:
+        bad = abs(lost) >= _DECADES
+        parts.append(f"from last to first layer they change by a factor of {_factor(-lost)}")
+    if run is not None and run.gradient_norms:
+        finite = [norm for norm in run.gradient_norms if math.isfinite(norm)]
+        if finite and len(finite) == len(run.gradient_norms):
+            jump = max(finite) / max(statistics.median(finite), 1e-30)
+            bad = bad or (jump >= _JUMP and learned_little(run))
+            parts.append(f"the largest of {len(finite)} steps is {jump:.3g} times the median")
+        else:
+            bad = True
+            parts.append(f"not finite at step {run.diverged}")
+    if not parts:
+        return Vital(question, "not measured", "fewer than three hidden layers")
+    return Vital(question, "yes" if bad else "no", "; ".join(parts))
+
+
+def _factor(exponent: float) -> str:
+    return f"{10**exponent:.2g}" if abs(exponent) < 3 else f"10^{exponent:.1f}"
+
+
+def _sensitive(facts: Facts) -> Vital:
+    question = "sensitive to initialization?"
+    if not facts.draws:
+        why = "needs a builder of the model and a short training (model.py:Net with --data)"
+        return Vital(question, "not measured", why)
+    few = sum(share < LITTLE for share in facts.draws)
+    low, high = 100 * max(min(facts.draws), 0), 100 * max(max(facts.draws), 0)
+    detail = (
+        f"{low:.0f} to {high:.0f} % of the loss is gone over {len(facts.draws)} other draws; {few} of them "
+    )
+    "learn little"
+    return Vital(question, "yes" if 0 < few < len(facts.draws) or high - low > 50 else "no", detail)

@@ -83,6 +83,7 @@ def insert(
         ArgumentError: (a ValueError) the model cannot be traced on the example, no layer can take the kind, or the
             model with it does not run.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> new, edits = insert(model, "batch", torch.randn(16, 4))
     >>> print(edits)

@@ -1,0 +1,103 @@
+"""Weights drawn far too large or far too small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from normwise.diagnose.facts import Facts
+from normwise.diagnose.outcome import layer_figure, learned_little
+from normwise.diagnose.remedies import initialise
+from normwise.diagnose.rule import Found, Rule
+from normwise.diagnose.subject import Setup
+from normwise.monitor.observe import LayerState
+from normwise.results.diagnosis import Evidence, Finding
+
+_SMALL, _LARGE = 0.15, 6.0
+"""What a layer does to the RMS of its input: 1.4 after He, 1 after Xavier, 0.58 after torch's own draw."""
+
+_LOSS = 3.0
+"""The first loss, in units of that of equal probabilities."""
+
+
+def _check(facts: Facts) -> Iterator[Found]:
+    start, run = facts.start, facts.run
+    if start is None or (run is not None and not learned_little(run)):
+        return
+    off = [(layer, gain) for layer in start.hidden if (gain := _gain(layer)) is not None and _is_off(gain)]
+    if off:
+        worst, gain = max(off, key=lambda each: abs(math.log(each[1])))
+        said = "small" if gain < 1 else "large"
+        yield Found(
+            worst.name,
+            f"the weights of `{worst.name}` are too {said}: what it gives has {gain:.2g} times the RMS of what "
+            f"comes in",
+            0.93 if run is not None else 0.75,
+            (
+                Evidence("RMS of outputs over that of inputs", gain, f"{_SMALL:g} to {_LARGE:g}"),
+                Evidence(
+                    "RMS of the weight", worst.weight_rms, f"about {math.sqrt(2 / worst.fan_in):.2g} (He)"
+                ),
+            ),
+            (
+                layer_figure(
+                    "standard deviation before each activation",
+                    start.hidden,
+                    [x.pre_std for x in start.hidden],
+                ),
+            ),
+            remedy="draw the weights with the variance that the activation asks for: He for ReLU, Xavier for tanh",
+            code_lines=("nw.initialize_(model, 'he', seed=0)",),
+            applicability="changes training",
+            also=tuple(layer.name for layer, _ in off if layer.name != worst.name),
+        )
+    elif facts.uniform_loss and not facts.subject.made_up and start.loss > _LOSS * facts.uniform_loss:
+        last = start.layers[-1].name if start.layers else ""
+        yield Found(
+            last,
+            f"the first loss is {start.loss:.3g}; a network that knows nothing should begin near ln C = "
+            f"{facts.uniform_loss:.3g}",
+            0.8,
+            (Evidence("first loss", start.loss, f"about {facts.uniform_loss:.3g}"),),
+            remedy="draw the last layer smaller, so that all classes begin alike",
+            code_lines=(f"model.{last}.weight.data *= 0.1",) if last else (),
+            applicability="changes training",
+        )
+
+
+def _gain(layer: LayerState) -> float | None:
+    """What comes to the activation, over what comes to the layer; None for weights that are all alike."""
+    alike = layer.weight_spread <= 1e-6 * layer.weight_rms or not layer.weight_rms
+    if alike or not layer.input_rms or not math.isfinite(layer.input_rms):
+        return None
+    size = math.hypot(layer.pre_mean, layer.pre_std) if layer.output_std else layer.pre_std
+    gain = size / layer.input_rms
+    normalized = abs(layer.pre_std / layer.output_std - 1) > 0.1 if layer.output_std else False
+    return None if normalized or not math.isfinite(gain) or gain <= 0 else gain
+
+
+def _is_off(gain: float) -> bool:
+    return not _SMALL <= gain <= _LARGE
+
+
+def _fix(setup: Setup, finding: Finding) -> Setup:
+    return initialise(setup, "he")
+
+
+RULE = Rule(
+    code="NW505",
+    name="bad-initial-scale",
+    summary="Initial weights are of a size at which signals die out or blow up.",
+    why=(
+        "The scale of the weights multiplies the signal in each layer on its way to the output, and the gradient on "
+        "its way "
+        "back. Off by a factor of f, after L layers both are off by f^L."
+    ),
+    bad="nn.init.normal_(layer.weight, std=0.001)",
+    good="nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')",
+    check=_check,
+    needs=frozenset({"batch"}),
+    explains=frozenset({"NW501", "NW502", "NW503", "NW504", "NW506", "NW507", "NW508", "NW509", "NW512"}),
+    fix=_fix,
+    source="He et al. 2015; Glorot & Bengio 2010; Mishkin & Matas 2016",
+)

@@ -1,0 +1,68 @@
+"""A loss that grows, or is no number any more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from normwise.diagnose.facts import Facts
+from normwise.diagnose.outcome import loss_figure
+from normwise.diagnose.remedies import change_rate, clip
+from normwise.diagnose.rule import Found, Rule
+from normwise.diagnose.subject import Setup
+from normwise.results.diagnosis import Evidence, Finding
+
+_GROWN = 1.5
+
+
+def _check(facts: Facts) -> Iterator[Found]:
+    run, setup = facts.run, facts.subject.setup
+    if run is None or setup is None or not run.evaluated:
+        return
+    first, last = run.evaluated[0], run.evaluated[-1]
+    grown = min(last.train_loss, last.batch_loss) / max(abs(min(first.train_loss, first.batch_loss)), 1e-30)
+    negative = last.train_loss < 0 or not math.isfinite(grown)
+    if run.diverged is None and not negative and grown <= _GROWN:
+        return
+    where = f"at step {run.diverged}" if run.diverged is not None else f"after {run.steps} steps"
+    said = (
+        "the loss is no longer finite"
+        if run.diverged is not None
+        else f"the loss is {grown:.3g} times the first one"
+    )
+    if negative and run.diverged is None:
+        said = f"the loss falls below zero, to {last.train_loss:.3g}"
+    yield Found(
+        "",
+        f"{said} {where}",
+        0.8,
+        (
+            Evidence(
+                "loss at the end over the first", grown if math.isfinite(grown) else None, "below 1", "×"
+            ),
+        ),
+        (loss_figure(run),),
+        remedy="look at the other findings first; without one, a lower learning rate and a clipped gradient; is the "
+        "sign of "
+        "the loss right?",
+        code_lines=("nn.utils.clip_grad_norm_(model.parameters(), 1.0)",),
+        applicability="changes training",
+    )
+
+
+def _fix(setup: Setup, finding: Finding) -> Setup:
+    return clip(change_rate(setup, 0.1), 1.0)
+
+
+RULE = Rule(
+    code="NW512",
+    name="divergence",
+    summary="The loss grows, falls below zero, or becomes infinite or NaN.",
+    why="Nothing comes back from there: weights that are NaN stay NaN.",
+    bad="loss = -nn.functional.cross_entropy(model(x), y)",
+    good="loss = nn.functional.cross_entropy(model(x), y)",
+    check=_check,
+    needs=frozenset({"run"}),
+    explains=frozenset({"NW203", "NW502", "NW503", "NW504", "NW509"}),
+    fix=_fix,
+)
