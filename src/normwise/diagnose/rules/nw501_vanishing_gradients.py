@@ -12,8 +12,8 @@ from normwise.diagnose.subject import Setup
 from normwise.monitor.observe import Observation
 from normwise.results.diagnosis import Evidence, Finding
 
-_DECADES = 3.0
-"""AutoTrainer's ratio of 1e-3 between the first layer and the last."""
+_DECADES = 2.0
+"""Where a training shows that little is learned; AutoTrainer takes a ratio of 1e-3 between first and last layer."""
 
 _WITHOUT_A_RUN = 4.0
 
@@ -45,7 +45,7 @@ def _found(start: Observation, lost: float, sure: float) -> Found:
         f"the gradient is 10^{lost:.1f} times smaller at `{first.name}` than at `{last.name}`, "
         f"{len(layers) - 1} layers on",
         sure,
-        (Evidence("decades lost from the last hidden layer to the first", lost, "below 3", "decades"),),
+        (Evidence("decades lost from the last hidden layer to the first", lost, "below 2", "decades"),),
         (layer_figure("gradient of each weight (RMS)", layers, sizes),),
         remedy="put a normalization before each activation; or an activation whose slope is near 1 (ReLU, GELU) with "
         "He's initialization",

@@ -53,7 +53,8 @@ def _check(facts: Facts) -> Iterator[Found]:
 
 
 def _dying(seen: Observation, most: float) -> list[LayerState]:
-    return [layer for layer in seen.hidden if layer.dead is not None and layer.dead > most]
+    """Layers behind which an activation with one flat end lets hardly anything through."""
+    return [x for x in seen.hidden if x.dead is not None and x.dead > most and not x.bounded]
 
 
 def _figure(seen: Observation) -> Series:

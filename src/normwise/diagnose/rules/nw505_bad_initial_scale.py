@@ -10,11 +10,14 @@ from normwise.diagnose.outcome import layer_figure, learned_little
 from normwise.diagnose.remedies import initialise
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
-from normwise.monitor.observe import LayerState
+from normwise.monitor.observe import LayerState, Observation
 from normwise.results.diagnosis import Evidence, Finding
 
 _SMALL, _LARGE = 0.15, 6.0
 """What a layer does to the RMS of its input: 1.4 after He, 1 after Xavier, 0.58 after torch's own draw."""
+
+_WHOLE = 100.0
+"""What all hidden layers together do to it."""
 
 _LOSS = 3.0
 """The first loss, in units of that of equal probabilities."""
@@ -24,33 +27,13 @@ def _check(facts: Facts) -> Iterator[Found]:
     start, run = facts.start, facts.run
     if start is None or (run is not None and not learned_little(run)):
         return
-    off = [(layer, gain) for layer in start.hidden if (gain := _gain(layer)) is not None and _is_off(gain)]
+    gains = [(layer, gain) for layer in start.hidden if (gain := _gain(layer)) is not None]
+    off = [(layer, gain) for layer, gain in gains if not _SMALL <= gain <= _LARGE]
+    whole = math.prod(gain for _, gain in gains)
+    if not off and not 1 / _WHOLE <= whole <= _WHOLE:
+        off = [(layer, gain) for layer, gain in gains if (gain < 1) == (whole < 1)]
     if off:
-        worst, gain = max(off, key=lambda each: abs(math.log(each[1])))
-        said = "small" if gain < 1 else "large"
-        yield Found(
-            worst.name,
-            f"the weights of `{worst.name}` are too {said}: what it gives has {gain:.2g} times the RMS of what "
-            f"comes in",
-            0.93 if run is not None else 0.75,
-            (
-                Evidence("RMS of outputs over that of inputs", gain, f"{_SMALL:g} to {_LARGE:g}"),
-                Evidence(
-                    "RMS of the weight", worst.weight_rms, f"about {math.sqrt(2 / worst.fan_in):.2g} (He)"
-                ),
-            ),
-            (
-                layer_figure(
-                    "standard deviation before each activation",
-                    start.hidden,
-                    [x.pre_std for x in start.hidden],
-                ),
-            ),
-            remedy="draw the weights with the variance that the activation asks for: He for ReLU, Xavier for tanh",
-            code_lines=("nw.initialize_(model, 'he', seed=0)",),
-            applicability="changes training",
-            also=tuple(layer.name for layer, _ in off if layer.name != worst.name),
-        )
+        yield _found(start, off, whole, 0.93 if run is not None else 0.75)
     elif facts.uniform_loss and not facts.subject.made_up and start.loss > _LOSS * facts.uniform_loss:
         last = start.layers[-1].name if start.layers else ""
         yield Found(
@@ -65,19 +48,38 @@ def _check(facts: Facts) -> Iterator[Found]:
         )
 
 
+def _found(start: Observation, off: list[tuple[LayerState, float]], whole: float, sure: float) -> Found:
+    worst, gain = max(off, key=lambda each: abs(math.log(each[1])))
+    size = "small" if gain < 1 else "large"
+    spreads = [layer.pre_std for layer in start.hidden]
+    return Found(
+        worst.name,
+        f"the weights of `{worst.name}` are too {size}: what it gives has {gain:.2g} times the size of what comes "
+        f"in; over "
+        f"all layers that makes {whole:.2g}",
+        sure,
+        (
+            Evidence("spread of outputs over RMS of inputs", gain, f"{_SMALL:g} to {_LARGE:g}"),
+            Evidence("the same over all hidden layers", whole, f"{1 / _WHOLE:g} to {_WHOLE:g}"),
+            Evidence("RMS of the weight", worst.weight_rms, f"about {math.sqrt(2 / worst.fan_in):.2g} (He)"),
+        ),
+        (layer_figure("standard deviation before each activation", start.hidden, spreads),),
+        remedy="draw the weights with the variance that the activation asks for: He for ReLU, Xavier for tanh",
+        code_lines=("nw.initialize_(model, 'he', seed=0)",),
+        applicability="changes training",
+        also=tuple(layer.name for layer, _ in off if layer.name != worst.name),
+    )
+
+
 def _gain(layer: LayerState) -> float | None:
-    """What comes to the activation, over what comes to the layer; None for weights that are all alike."""
+    """Spread of a layer's outputs over the RMS of its inputs; None before a norm, and for weights that are all "
+    "alike."""
     alike = layer.weight_spread <= 1e-6 * layer.weight_rms or not layer.weight_rms
-    if alike or not layer.input_rms or not math.isfinite(layer.input_rms):
+    if alike or not layer.input_rms or not layer.output_std:
         return None
-    size = math.hypot(layer.pre_mean, layer.pre_std) if layer.output_std else layer.pre_std
-    gain = size / layer.input_rms
-    normalized = abs(layer.pre_std / layer.output_std - 1) > 0.1 if layer.output_std else False
+    gain = layer.output_std / layer.input_rms
+    normalized = abs(layer.pre_std / layer.output_std - 1) > 0.1
     return None if normalized or not math.isfinite(gain) or gain <= 0 else gain
-
-
-def _is_off(gain: float) -> bool:
-    return not _SMALL <= gain <= _LARGE
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import early_update, learned_little, loss_figure
+from normwise.diagnose.outcome import early_update, gained, learned_little, loss_figure, progress
 from normwise.diagnose.remedies import change_rate
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -17,16 +17,19 @@ _LARGE = 0.1
 
 _RISE = 2.0
 
+_HALF = 0.5
+"""Of the way, by loss and by metric: a training that gets further is not judged by its steps."""
+
 
 def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
-    if run is None or setup is None or not run.losses or not learned_little(run):
+    if run is None or setup is None or not run.losses or not _falls_short(run):
         return
     update = early_update(run)
     if update is None:
         return
     rise = _rise(run)
-    if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10):
+    if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):
         return
     lower = setup.optimizer.lr / (10 if update < 10 * _LARGE else 100)
     yield Found(
@@ -43,6 +46,10 @@ def _check(facts: Facts) -> Iterator[Found]:
         code_lines=(f"optimizer = torch.optim.{setup.optimizer.name}(model.parameters(), lr={lower:.2g})",),
         applicability="changes training",
     )
+
+
+def _falls_short(run: RunFacts) -> bool:
+    return max(progress(run), gained(run)) < _HALF
 
 
 def _rise(run: RunFacts) -> float:
