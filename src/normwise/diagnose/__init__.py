@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from normwise._exports import attach
 
 if TYPE_CHECKING:
+    from normwise.diagnose import fix, prove
     from normwise.diagnose.api import diagnose
     from normwise.diagnose.subject import Data, OptimizerChoice, Setup, Subject
 
-__all__ = ["Data", "OptimizerChoice", "Setup", "Subject", "diagnose"]
+__all__ = ["Data", "OptimizerChoice", "Setup", "Subject", "diagnose", "fix", "prove"]
 
 attach(
     __name__,
@@ -21,6 +22,8 @@ attach(
         "Setup": "normwise.diagnose.subject",
         "Subject": "normwise.diagnose.subject",
         "diagnose": "normwise.diagnose.api",
+        "fix": "normwise.diagnose.fix",
+        "prove": "normwise.diagnose.prove",
     },
     call="diagnose",
 )

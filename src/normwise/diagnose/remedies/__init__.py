@@ -1,34 +1,32 @@
 """Edits that rules' remedies are made of: each takes a setup and gives the one that it becomes.
 
 They change the setup's model, or the values beside it. `normwise.diagnose.fix.apply` makes the copy that they work
-on, and hands in training inputs for those that look at data.
+on. Those that look at data read the setup's `example`; those that draw weights take torch's random state.
 """
 
 from normwise.diagnose.remedies.activation import swap_activation
 from normwise.diagnose.remedies.draw import random_remedy
-from normwise.diagnose.remedies.furnished import Furnished, differences, furnished, inputs_of, plain
 from normwise.diagnose.remedies.inputs import standardise_inputs
 from normwise.diagnose.remedies.mode import train_mode
 from normwise.diagnose.remedies.norms import convert_norm, insert_norm, recalibrate
+from normwise.diagnose.remedies.setup import copied, differences, inputs_of
 from normwise.diagnose.remedies.structure import change_dropout, leave_out
 from normwise.diagnose.remedies.training import change_decay, change_rate, clip, larger_batch, spare_norms
 from normwise.diagnose.remedies.weights import initialise
 
 __all__ = [
-    "Furnished",
     "change_decay",
     "change_dropout",
     "change_rate",
     "clip",
     "convert_norm",
+    "copied",
     "differences",
-    "furnished",
     "initialise",
     "inputs_of",
     "insert_norm",
     "larger_batch",
     "leave_out",
-    "plain",
     "random_remedy",
     "recalibrate",
     "spare_norms",

@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import nn
 
-from normwise.diagnose.remedies.furnished import inputs_of
+from normwise.diagnose.remedies.setup import inputs_of
 from normwise.diagnose.subject import Setup
 from normwise.errors import ArgumentError, explain
 from normwise.models.activation import make_activation

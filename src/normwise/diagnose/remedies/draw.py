@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from torch import Tensor
+import torch
 
-from normwise.diagnose.remedies.furnished import differences, furnished, plain
 from normwise.diagnose.remedies.inputs import standardise_inputs
 from normwise.diagnose.remedies.mode import train_mode
 from normwise.diagnose.remedies.norms import insert_norm, recalibrate
+from normwise.diagnose.remedies.setup import copied, differences
 from normwise.diagnose.remedies.structure import change_dropout
 from normwise.diagnose.remedies.training import change_decay, change_rate, clip, larger_batch, spare_norms
 from normwise.diagnose.remedies.weights import initialise
@@ -37,20 +37,21 @@ _REMEDIES: tuple[tuple[str, Callable[[Setup], Setup]], ...] = (
 )
 
 
-def random_remedy(setup: Setup, seed: int, *, inputs: Tensor | None = None) -> tuple[Setup, str]:
+def random_remedy(setup: Setup, seed: int) -> tuple[Setup, str]:
     """A remedy that is drawn from all of them by a seed, applied to a copy; and its name in words.
 
     One that the model cannot take, or that changes nothing, is drawn again: a control must be able to win.
 
     Args:
-        setup: stays as it is.
+        setup: stays as it is; without an example, remedies that look at data are not drawn.
         seed: of the draw, and of weights that the remedy draws.
-        inputs: training inputs, without which remedies that look at data are not drawn.
     """
     order = random.Random(seed).sample(_REMEDIES, len(_REMEDIES))
     for words, remedy in order:
         try:
-            made = plain(remedy(furnished(setup, inputs, seed)))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                made = remedy(copied(setup))
         except ArgumentError:
             continue
         if differences(setup, made):

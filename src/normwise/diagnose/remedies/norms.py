@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
-from normwise.diagnose.remedies.furnished import inputs_of
+from normwise.diagnose.remedies.setup import inputs_of
 from normwise.diagnose.subject import Setup
 from normwise.surgery import convert, insert
 from normwise.surgery.recalibrate import recalibrate as recalibrated
-
-_BATCHES = 32
-"""Of which running statistics are made."""
 
 
 def insert_norm(setup: Setup, kind: str = "batch", only: Sequence[str] = ("*",)) -> Setup:
@@ -25,7 +20,7 @@ def insert_norm(setup: Setup, kind: str = "batch", only: Sequence[str] = ("*",))
 
     Raises:
         UnknownNameError: no such kind.
-        ArgumentError: no layer can take it, or there are no inputs to run the model on.
+        ArgumentError: no layer can take it, or there is no example.
     """
     insert(setup.model, kind, inputs_of(setup, "insert_norm"), only=only, inplace=True)
     return setup
@@ -50,11 +45,10 @@ def convert_norm(setup: Setup, source: str, target: str, where: Sequence[str] | 
 
 
 def recalibrate(setup: Setup) -> Setup:
-    """Give norms the running statistics of training inputs, at most 32 batches of them.
+    """Give norms the running statistics of the setup's example.
 
     Raises:
-        ArgumentError: no norm has running statistics, or there are no inputs.
+        ArgumentError: no norm has running statistics, or there is no example.
     """
-    rows = inputs_of(setup, "recalibrate", _BATCHES * setup.batch_size)
-    recalibrated(setup.model, torch.split(rows, setup.batch_size), inplace=True)
+    recalibrated(setup.model, [inputs_of(setup, "recalibrate")], inplace=True)
     return setup
