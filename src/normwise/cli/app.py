@@ -11,12 +11,14 @@ from normwise.cli.bench import bench
 from normwise.cli.build_native import build_native
 from normwise.cli.compare import compare
 from normwise.cli.convert import convert
+from normwise.cli.diagnose import diagnose
 from normwise.cli.doctor import doctor
 from normwise.cli.fold import fold
 from normwise.cli.insert import insert
 from normwise.cli.list import list_names
 from normwise.cli.recalibrate import recalibrate
 from normwise.cli.report import report
+from normwise.cli.rule import rule
 from normwise.errors import NormwiseError
 
 MORE = "More commands"
@@ -30,10 +32,12 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(report)
+app.command()(diagnose)
 app.command()(insert)
 app.command(rich_help_panel=MORE)(fold)
 app.command(rich_help_panel=MORE)(convert)
 app.command(rich_help_panel=MORE)(recalibrate)
+app.command(rich_help_panel=MORE)(rule)
 app.command("list", rich_help_panel=MORE)(list_names)
 app.command(rich_help_panel=MORE)(doctor)
 app.command("build-native", rich_help_panel=MORE)(build_native)

@@ -2,111 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ast
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from normwise.data import Dataset
-from normwise.diagnose.subject import Data, Loss, OptimizerChoice, Setup, Subject
-from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.diagnose.choices import LOSSES, OF_CLASSES, Training
+from normwise.diagnose.subject import Data, Setup, Subject
+from normwise.errors import ArgumentError, NormwiseError, explain
 from normwise.models.user import UserModel
 from normwise.models.user_adapt import Adaptation, Adapted
 from normwise.models.user_fill import Facts
+from normwise.models.user_place import parse_source
+from normwise.models.user_words import exception_words, place_of
 
 _WHO = "diagnose"
 _BATCH_ROWS = 256
 _MADE_UP_ROWS = 32
 _EVALUATED_ROWS = 4096
-
-OPTIMIZERS: dict[str, OptimizerChoice] = {
-    "sgd": OptimizerChoice("SGD", 0.01, (("momentum", 0.9),)),
-    "adam": OptimizerChoice("Adam", 1e-3),
-    "adamw": OptimizerChoice("AdamW", 1e-3, (("weight_decay", 0.01),)),
-}
-"""Optimizers by name, each with the learning rate that people begin with."""
-
-
-def _same_shape(function: Callable[..., Tensor]) -> Loss:
-    """A loss of numbers, with class numbers as one-hot rows."""
-
-    def loss(output: Tensor, targets: Tensor) -> Tensor:
-        if not targets.is_floating_point():
-            targets = F.one_hot(targets, output.shape[-1])
-        return function(output.reshape(targets.shape), targets.to(output.dtype))
-
-    return loss
-
-
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": F.cross_entropy,
-    "nll": F.nll_loss,
-    "bce": _same_shape(F.binary_cross_entropy_with_logits),
-    "mse": _same_shape(F.mse_loss),
-    "l1": _same_shape(F.l1_loss),
-    "huber": _same_shape(F.huber_loss),
-}
-"""Losses by name; `bce` takes logits. Class numbers become one-hot rows where a loss is one of numbers."""
-
-_OF_CLASSES = ("cross_entropy", "nll")
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a model is trained, as it was asked for; None takes what is usual.
-
-    Attributes:
-        loss: of `LOSSES`.
-        optimizer: of `OPTIMIZERS`.
-        lr, weight_decay: of the optimizer. Weight decay spares norms and biases.
-        batch_size: rows of a batch.
-        steps: of the short training.
-        seed: of the split, the initial weights and the order of the rows.
-    """
-
-    loss: str | None = None
-    optimizer: str | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    batch_size: int = 64
-    steps: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value, least in (
-            ("--batch-size", self.batch_size, 1),
-            ("--steps", self.steps, 1),
-            ("--seed", self.seed, 0),
-        ):
-            if value < least:
-                raise ArgumentError(explain(_WHO, f"{name} must be at least {least}", str(value)))
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise ArgumentError(explain(_WHO, "--lr must be above 0", f"{self.lr:g}"))
-        if self.weight_decay is not None and not 0 <= self.weight_decay < float("inf"):
-            raise ArgumentError(explain(_WHO, "--weight-decay must be at least 0", f"{self.weight_decay:g}"))
-        if self.loss is not None and self.loss not in LOSSES:
-            raise unknown_name(_WHO, "loss", self.loss, LOSSES)
-        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
-            raise unknown_name(_WHO, "optimizer", self.optimizer, OPTIMIZERS)
-
-    @property
-    def asks_for_optimizer(self) -> bool:
-        """Whether anything was said of the optimizer."""
-        return any(value is not None for value in (self.optimizer, self.lr, self.weight_decay))
-
-    def choice(self) -> OptimizerChoice:
-        """The optimizer in words."""
-        usual = OPTIMIZERS[self.optimizer or "adam"]
-        chosen = usual if self.lr is None else replace(usual, lr=self.lr)
-        return (
-            chosen
-            if self.weight_decay is None
-            else chosen.with_options(weight_decay=float(self.weight_decay))
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +55,7 @@ def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
     split = data.split(training.seed, most=(rows, _EVALUATED_ROWS, 1))
     part, held_out = split.train, split.validation
     name = training.loss or ("cross_entropy" if data.task == "classification" else "mse")
-    if name in _OF_CLASSES and data.task == "regression":
+    if name in OF_CLASSES and data.task == "regression":
         must = f"--loss {name} needs classes"
         got = f"{data.target!r}, a quantity"
         raise ArgumentError(explain(_WHO, must, got, "use --loss mse"))
@@ -153,7 +74,7 @@ def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
         inputs,
         targets,
         LOSSES[name],
-        setup=Setup(model, choice, training.batch_size, LOSSES[name]),
+        setup=Setup(model, choice, training.batch_size, LOSSES[name], example=inputs),
         data=Data(
             part.inputs,
             part.targets,
@@ -165,7 +86,7 @@ def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
         build=lambda seed: fitted(user, facts, seed)[0],
         steps=training.steps,
     )
-    return Found(subject, user, (*data.warnings, *_notes(how, split.in_shape)))
+    return Found(subject, user, (*data.warnings, *split.notes, *_notes(how, split.in_shape)))
 
 
 def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Training) -> Found:
@@ -200,7 +121,9 @@ def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Tr
         targets,
         loss,
         made_up=True,
-        setup=Setup(model, training.choice(), training.batch_size, loss) if asked and loss else None,
+        setup=Setup(model, training.choice(), training.batch_size, loss, example=inputs)
+        if asked and loss
+        else None,
         steps=training.steps,
     )
     return Found(subject, user)
@@ -225,8 +148,7 @@ def _notes(how: Adaptation, in_shape: tuple[int, ...]) -> tuple[str, ...]:
         "the model returns more than a tensor: its scores are taken": how.pick,
         "the model's one output z is taken as the two logits (0, z)": how.logit,
     }
-    prepared = "columns are standardised and encoded, pixels scaled, as `normwise compare` does it"
-    return (prepared, *(words for words, holds in told.items() if holds))
+    return tuple(words for words, holds in told.items() if holds)
 
 
 def _input_hook(how: Adaptation, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -265,13 +187,60 @@ def check_loss(model: nn.Module, name: str, inputs: Tensor, targets: Tensor) -> 
         raise ArgumentError(explain(_WHO, must, got, f"one of --loss {', '.join(LOSSES)}")) from None
 
 
+@contextlib.contextmanager
+def explained(found: Found) -> Iterator[None]:
+    """Explain what the model's own code raises in the block; other exceptions are ours, and stay as they are."""
+    try:
+        yield
+    except NormwiseError:
+        raise
+    except Exception as error:
+        roots = found.user.place.roots
+        if place_of(error, roots) is None:
+            raise
+        got = exception_words(error, roots)
+        raise ArgumentError(explain(found.user.title, "the model must train", got)) from None
+
+
+def setup_of(found: Found) -> Setup:
+    """The subject's training; without one, the usual one with the model."""
+    subject = found.subject
+    if subject.setup is not None:
+        return subject.setup
+    loss = subject.loss or LOSSES["mse"]
+    return Setup(subject.model, Training().choice(), _MADE_UP_ROWS, loss, example=subject.inputs)
+
+
+def defined_at(found: Found) -> tuple[str, int]:
+    """The file, relative to the working directory, and the line of the model's class or builder; "" and 0 where they
+    are not known."""
+    place, name = found.user.place, found.user.title.rpartition(":")[2]
+    kind = type(found.subject.model)
+    if place.file is None:
+        with contextlib.suppress(OSError, TypeError):
+            return _relative(inspect.getsourcefile(kind) or ""), inspect.getsourcelines(kind)[1]
+        return "", 0
+    nodes = ast.walk(parse_source(place.file, found.user.title))
+    lines = {
+        node.name: node.lineno
+        for node in nodes
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    return _relative(str(place.file)), lines.get(kind.__name__) or lines.get(name.partition(".")[0]) or 1
+
+
+def _relative(file: str) -> str:
+    path, here = Path(file), Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
 def _made_up(output: Any, loss: str | None) -> Tensor | None:
     """Classes for scores (N, C), numbers for anything else; None where the model gives more than a tensor."""
     if not isinstance(output, Tensor):
         return None
     generator = torch.Generator().manual_seed(1)
     scores = output.dim() == 2 and output.shape[1] > 1
-    if loss in _OF_CLASSES or (scores and loss in (None, "bce")):
+    if loss in OF_CLASSES or (scores and loss in (None, "bce")):
         return torch.randint(output.shape[1], (len(output), *output.shape[2:]), generator=generator)
     if loss == "bce":
         return torch.randint(2, output.shape, generator=generator).float()

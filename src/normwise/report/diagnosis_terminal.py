@@ -41,8 +41,13 @@ def _print(line: Line, console: Console) -> None:
     if line.whole:  # what is broken cannot be copied
         console.print(pad + whole, soft_wrap=True)
         return
-    room = max(20, console.width - line.indent - line.hang)
-    for i, row in enumerate(whole.wrap(console, room) if whole.plain else [whole]):
+    room = max(20, console.width - line.indent)
+    rows = list(whole.wrap(console, room))[:1]
+    rest = whole[len(rows[0].plain) :] if rows else Text()
+    rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+    rows += rest.wrap(console, max(20, room - line.hang)) if rest.plain else []
+    for i, row in enumerate(rows or [whole]):
+        row.rstrip()
         console.print(pad + " " * (line.hang * (i > 0)) + row, soft_wrap=True)
 
 

@@ -238,14 +238,21 @@ def _proofs(proofs: Sequence[Proof]) -> Iterator[Line]:
 
 
 def proof_words(proof: Proof) -> str:
-    """The outcome with its interval, the control, and how much was run."""
+    """The outcome with its interval, the control, and how much was run; the remedy alone where nothing came out."""
     effect = proof.effect
-    ends = ["…" if end is None else short(end) for end in (effect.interval.low, effect.interval.high)]
-    value = "not measured" if effect.value is None else f"{short(effect.value)} {effect.unit}".strip()
+    ends = [effect.interval.low, effect.interval.high]
+    if effect.value is None or None in ends:
+        return f"{proof.remedy}: {proof.outcome}"
+    unit = f" {effect.unit}" if effect.unit else ""
+    span = ", ".join(_signed(end) for end in ends if end is not None)
     return (
-        f"{proof.remedy}: {_OUTCOMES[proof.outcome]} {value} [{ends[0]}, {ends[1]}] {proof.metric} against "
+        f"{proof.remedy}: {_OUTCOMES[proof.outcome]} {_signed(effect.value)}{unit} [{span}] {proof.metric} against "
         f"{proof.control}; {proof.seeds} seeds of {proof.steps} steps"
     )
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + short(value)
 
 
 def _ending(diagnosis: Diagnosis, *, verbose: bool) -> Iterator[Line]:

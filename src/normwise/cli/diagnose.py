@@ -1,0 +1,289 @@
+"""`normwise diagnose`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import typer
+
+from normwise.cli.complete import data_names
+from normwise.cli.surgery_options import Model, ModelArgs, Outputs, Shape, Weights
+from normwise.errors import ArgumentError, explain, unknown_name
+
+if TYPE_CHECKING:
+    from normwise.diagnose.choices import Training
+    from normwise.diagnose.configuration import Configuration
+    from normwise.diagnose.from_files import Found
+    from normwise.results.diagnosis import Diagnosis
+
+Format = Literal["text", "json", "github", "html"]
+
+_WHO = "diagnose"
+_STEPS = 200
+_WEIGHTS = (".safetensors", ".pt", ".pth")
+
+
+def diagnose(
+    model: Model,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data by name or path, prepared as `compare` prepares it.", autocompletion=data_names
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The data's column to predict.")] = None,
+    shape: Shape = None,
+    outputs: Outputs = 10,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="cross_entropy, nll, bce (of logits), mse, l1 or huber; told from the target."),
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd (momentum 0.9), adam (the default) or adamw.")
+    ] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate; 0.001 by default, 0.01 of sgd.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Rows in a batch.")] = 64,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Of the optimizer; spares norms and biases.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help=f"Length of the short training; {_STEPS} by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of split, initial weights and order of the rows.")] = 0,
+    model_args: ModelArgs = None,
+    weights: Weights = None,
+    select: Annotated[
+        list[str] | None, typer.Option(help="Only these rules: NW1,NW501 or names; repeatable.")
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Not these rules; repeatable.")] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Apply safe remedies to a copy; --out FILE.safetensors keeps it.")
+    ] = False,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="With --fix: also remedies that change the training.")
+    ] = False,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Try the remedies in paired trainings against no change.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Of --prove, at least 5.")] = 5,
+    format: Annotated[str | None, typer.Option(help="text, json, github or html.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write it there as well: .html, .json or .txt; with --fix weights. Repeatable.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every rule that was asked.")] = False,
+) -> None:
+    """Say why a network trains badly: the layer, the numbers, the remedy. Exit code 1 where something was found.
+
+    With --data a short training is watched; with --shape alone structure and the flow of gradients at initialization
+    are looked at, on random input. Project-wide choices and suppressions: [diagnose] in normwise.toml.
+    """
+    from normwise.cli.options import words
+
+    files = _checked_files(out or [], fix=fix)
+    shown = _format(format, json=json, files=files)
+    sizes = _sizes(data, shape, target, prove=prove)
+    configuration = _configuration()
+    from normwise.diagnose.api import chosen
+    from normwise.diagnose.choices import Training
+
+    training = Training(
+        loss,
+        optimizer,
+        lr,
+        weight_decay,
+        batch_size,
+        steps if steps is not None else configuration.steps or _STEPS,
+        seed,
+    )
+    selected = tuple(words(select)) or configuration.select
+    ignored = (*words(ignore), *configuration.ignore)
+    chosen(selected, ignored)
+    found = _found(model, model_args or [], data, target, sizes, outputs, training)
+    if weights is not None:
+        found = _with_weights(found, weights)
+    diagnosis = _examined(found, selected, ignored, configuration)
+    if prove:
+        diagnosis = _proven(found, diagnosis, seeds)
+    if fix:
+        diagnosis = _fixed(found, diagnosis, [file for file in files if file.suffix in _WEIGHTS], unsafe)
+    _show(found, diagnosis, shown, files, verbose=verbose)
+    if diagnosis.findings:
+        raise typer.Exit(1)
+
+
+def _checked_files(out: Sequence[Path], *, fix: bool) -> list[Path]:
+    """Files to write, before anything is measured."""
+    from normwise.report.diagnosis_write import check_diagnosis_path
+
+    for file in out:
+        if file.suffix not in _WEIGHTS:
+            check_diagnosis_path(file)
+        elif not fix:
+            must = f"weights in `--out` are those of the copy that --fix makes: {file.name}"
+            raise ArgumentError(explain(_WHO, must, "no --fix", "add --fix, or name a .html file"))
+    return list(out)
+
+
+def _format(format: str | None, *, json: bool, files: Sequence[Path]) -> Format:
+    """What goes to stdout: text where the format that was asked for goes to a file."""
+    if format is not None and format not in get_args(Format):
+        raise unknown_name(_WHO, "format", format, get_args(Format))
+    if json and format not in (None, "json"):
+        must = "--json is short for --format json"
+        raise ArgumentError(explain(_WHO, must, f"--format {format} beside it", "leave one away"))
+    asked: Format = "json" if json else (format or "text")  # type: ignore[assignment]
+    return "text" if f".{asked}" in [file.suffix.lower() for file in files] else asked
+
+
+def _sizes(data: str | None, shape: str | None, target: str | None, *, prove: bool) -> tuple[int, ...]:
+    """The size of one sample; empty with data."""
+    if (data is None) == (shape is None):
+        got = "neither" if data is None else "both"
+        hint = "--data train.csv --target y, or --shape 20 for the model alone"
+        raise ArgumentError(explain(_WHO, "--data or --shape says what the model takes", got, hint))
+    if data is None and (target is not None or prove):
+        option = "--prove trains" if prove else "--target is a column of data"
+        raise ArgumentError(explain(_WHO, f"{option}", "no --data", "add --data"))
+    parts = [] if shape is None else [part.strip() for part in shape.replace("x", ",").split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        must = "--shape must be whole numbers above 0"
+        raise ArgumentError(explain(_WHO, must, repr(shape), "write --shape 20 or --shape 3,32,32"))
+    return tuple(map(int, parts))
+
+
+def _configuration() -> Configuration:
+    from normwise.cli.config import find_config
+    from normwise.diagnose.configuration import Configuration, read_configuration
+
+    config = find_config(Path.cwd(), _WHO)
+    return Configuration() if config.path is None else read_configuration(config.diagnose, config.path.name)
+
+
+def _found(
+    model: str,
+    model_args: Sequence[str],
+    data: str | None,
+    target: str | None,
+    sizes: tuple[int, ...],
+    outputs: int,
+    training: Training,
+) -> Found:
+    from normwise.diagnose.from_files import parsed_arguments, with_data, with_shape
+    from normwise.models import load_user_model
+    from normwise.models.user_guard import stdout_to_stderr
+
+    arguments = parsed_arguments(model_args)
+    with stdout_to_stderr():
+        user = load_user_model(model, arguments)
+        if data is None:
+            return with_shape(user, sizes, outputs, training)
+        from normwise.data import load
+
+        return with_data(user, load(data, target=target), training)
+
+
+def _with_weights(found: Found, weights: Path) -> Found:
+    """The model with weights of a file; trials then begin from these."""
+    from normwise.cli.model_file import _load_weights
+
+    _load_weights(_WHO, found.user.title, found.subject.model, weights)
+    return replace(found, subject=replace(found.subject, build=None))
+
+
+def _examined(
+    found: Found, select: Sequence[str], ignore: Sequence[str], configuration: Configuration
+) -> Diagnosis:
+    from normwise.diagnose.api import examine
+    from normwise.diagnose.from_files import explained
+    from normwise.diagnose.suppress import suppressed
+    from normwise.models.user_guard import stdout_to_stderr
+
+    if found.subject.data is not None:
+        print(f"training {found.subject.steps} steps…", file=sys.stderr)
+    with stdout_to_stderr(), explained(found):
+        diagnosis = examine(found.subject, select=select, ignore=ignore)
+    diagnosis = replace(diagnosis, notes=(*found.notes, *diagnosis.notes))
+    return suppressed(diagnosis, configuration.suppress)
+
+
+def _proven(found: Found, diagnosis: Diagnosis, seeds: int) -> Diagnosis:
+    from rich.console import Console
+
+    from normwise.diagnose.from_files import explained
+    from normwise.diagnose.prove import prove
+    from normwise.models.user_guard import stdout_to_stderr
+
+    words = "trying the remedies in paired trainings"
+    with stdout_to_stderr(), Console(stderr=True).status(words) as status, explained(found):
+        proofs = prove(
+            found.subject,
+            diagnosis.findings,
+            seeds=seeds,
+            progress=lambda done, total: status.update(f"{words}: {done} of {total}"),
+        )
+    note = () if proofs else ("nothing to prove: no finding has a remedy that can be applied",)
+    return replace(diagnosis, proofs=proofs, notes=(*diagnosis.notes, *note))
+
+
+def _fixed(found: Found, diagnosis: Diagnosis, files: Sequence[Path], unsafe: bool) -> Diagnosis:
+    """Apply remedies to a copy and keep its weights; the notes tell which, and why others are left."""
+    from normwise.cli.model_file import save
+    from normwise.diagnose.fix import apply_all
+    from normwise.diagnose.from_files import setup_of
+    from normwise.models.user_guard import stdout_to_stderr
+    from normwise.results.diagnosis_text import place
+
+    with stdout_to_stderr():
+        fixed = apply_all(setup_of(found), diagnosis, unsafe=unsafe)
+    notes = [f"fixed in a copy: {each.code} at {place(each.layer)}" for each in fixed.applied]
+    notes += [f"not fixed: {each.code} at {place(each.layer)}: {why}" for each, why in fixed.left]
+    for file in files:
+        save(_WHO, fixed.setup.model, file)
+        notes.append(f"weights of the copy: {file}")
+    return replace(diagnosis, notes=(*diagnosis.notes, *notes))
+
+
+def _show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path], *, verbose: bool) -> None:
+    from rich.console import Console
+
+    from normwise.report.diagnosis_write import write_diagnosis
+
+    for file in files:
+        if file.suffix not in _WEIGHTS:
+            write_diagnosis(diagnosis, file)
+    if shown == "text":
+        from normwise.report.diagnosis_terminal import diagnosis_to_terminal
+
+        diagnosis_to_terminal(diagnosis, Console(), verbose=verbose)
+    else:
+        print(_written(found, diagnosis, shown))
+    for file in files:
+        if file.suffix not in _WEIGHTS:
+            Console(stderr=True).print(f"Report: {file}", soft_wrap=True, highlight=False)
+
+
+def _written(found: Found, diagnosis: Diagnosis, shown: Format) -> str:
+    if shown == "json":
+        from normwise.results import dumps
+
+        return dumps(diagnosis, indent=1)
+    if shown == "html":
+        from normwise.report.diagnosis_html import diagnosis_to_html
+
+        return diagnosis_to_html(diagnosis)
+    from normwise.diagnose.from_files import defined_at
+    from normwise.report.diagnosis_github import diagnosis_to_github
+
+    return diagnosis_to_github(diagnosis, *defined_at(found))
