@@ -23,6 +23,8 @@ from normwise.results.diagnosis_text import (
 _MOST_CATEGORIES = 14
 """More than these are drawn as a line over their numbers."""
 
+_LONGEST_LABEL = 36
+
 _PROOF_TONES: dict[str, Tone] = {"helps": "good", "hurts": "bad", "no difference": "neutral"}
 _VITAL_TONES: dict[str, Tone] = {"yes": "bad", "no": "good"}
 
@@ -43,6 +45,7 @@ class FindingCard:
 
     Attributes:
         anchor: "f1", "f1-2", …
+        message: pieces of the sentence, each with whether it is a name in the code.
         evidence: each number with what it is held against.
         figures: small ones.
         remedy: in words, with what else it changes.
@@ -54,7 +57,7 @@ class FindingCard:
     rule: str
     place: str
     sureness: str
-    message: str
+    message: tuple[tuple[str, bool], ...]
     evidence: tuple[str, ...]
     figures: tuple[Figure, ...]
     also: str
@@ -130,7 +133,7 @@ def _card(finding: Finding, anchor: str) -> FindingCard:
         finding.rule,
         place(finding.layer),
         sureness(finding.confidence),
-        finding.message[:1].upper() + finding.message[1:],
+        _pieces(finding.message[:1].upper() + finding.message[1:]),
         tuple(map(evidence_words, finding.evidence)),
         tuple(figure(series, f"{anchor}-{i}") for i, series in enumerate(finding.figures, 1)),
         others(finding),
@@ -138,6 +141,15 @@ def _card(finding: Finding, anchor: str) -> FindingCard:
         "\n".join(finding.code_lines),
         tuple(_card(each, f"{anchor}-{i}") for i, each in enumerate(finding.dependents, 1)),
     )
+
+
+def _pieces(message: str) -> tuple[tuple[str, bool], ...]:
+    """A sentence parted at its backticks.
+
+    >>> _pieces("the bias of `0` is lost")
+    (('the bias of ', False), ('0', True), (' is lost', False))
+    """
+    return tuple((words, i % 2 == 1) for i, words in enumerate(message.split("`")) if words)
 
 
 def _proof(proof: Proof) -> ProofLine:
@@ -164,9 +176,10 @@ def _line(measured: Measured) -> Panel:
     steps = _numbers(measured.labels) if measured.over == "steps" else None
     at = steps or tuple(float(i) for i in range(1, len(measured.values) + 1))
     line = Series(measured.name, 1, "line", at, measured.values)
+    ends = "" if steps or not measured.labels else f", {measured.labels[0]} to {measured.labels[-1]}"
     return Panel(
         "",
-        measured.over,
+        measured.over + (ends if len(ends) <= _LONGEST_LABEL else ""),
         "",
         (line,),
         y_scale="log" if measured.log else "linear",

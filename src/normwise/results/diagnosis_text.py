@@ -176,7 +176,7 @@ def spark(series: Series) -> str:
     at = _thinned(len(values))
     bars = "".join(_bar(values[i], low, high) for i in at)
     ends = [10**value if series.log else value for value in (low, high)]
-    return f"{bars} {short(ends[0])} to {short(ends[1])}"
+    return f"{bars} {short(ends[0])} " + (f"to {short(ends[1])}" if high > low else "throughout")
 
 
 def _drawn(value: float | None, log: bool) -> float | None:
