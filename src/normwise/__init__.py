@@ -1,6 +1,6 @@
 """Normalization and regularization for people who train neural networks.
 
-Every layer is here by name (``normwise.BatchNorm2d``), and so are `compare` and `report`. Names are imported when they
+Every layer is here by name (``normwise.BatchNorm2d``), and so are `compare`, `diagnose` and `report`. Names are imported when they
 are first asked for, so that ``import normwise`` alone costs next to nothing.
 
 >>> import normwise as nw
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from normwise.allocator import tune_allocator as tune_allocator
     from normwise.compare.api import compare as compare
     from normwise.data import load as load
+    from normwise.diagnose.api import diagnose as diagnose
     from normwise.initialize import initialize_ as initialize_
     from normwise.kernels.registry import use_backend as use_backend
     from normwise.layers import *  # noqa: F403 - the layers are this package's face
     from normwise.models import cnn as cnn, mlp as mlp
+    from normwise.monitor import Monitor as Monitor
     from normwise.regularizers import (
         L1 as L1,
         L2 as L2,
@@ -110,7 +112,9 @@ attach(
         "normwise.surgery",
     )
     | {
+        "Monitor": "normwise.monitor.monitor",
         "compare": "normwise.compare",
+        "diagnose": "normwise.diagnose",
         "initialize_": "normwise.initialize",
         "load": "normwise.data",
         "report": "normwise.report",
