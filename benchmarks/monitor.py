@@ -1,0 +1,184 @@
+"""What does the monitor cost? Three trainings step in turn: with the monitor, and twice without it.
+
+    python benchmarks/monitor.py [--seconds 20] [--threads 1] [--step 0.02] [--clock wall]
+
+Each network is trained three times from the same seed, once under `normwise.Monitor` with its defaults. Blocks of steps
+alternate, in rotating order, so that all see the same machine, and a block of the watched one holds its checks.
+Overhead is the median of paired ratios of blocks, minus one; that of all blocks together stands beside it, because a
+median could leave checks out. The two trainings without the monitor are held against each other the same way: what they
+differ by is the machine's. On one that is busy with other things, `--clock cpu` counts the process's own time alone.
+Networks are widened until a step takes `--step` seconds.
+
+Exit code 1 where the overhead of a network is above 2 % by both figures, or where the weights of the watched training
+are not the same bits at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+from normwise.monitor import Monitor, StepRecord
+
+LIMIT = 0.02
+BLOCK = 25  # steps
+
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def mlp(width: int) -> nn.Module:
+    """Six hidden layers on 64 features."""
+    sizes = [64, *[width] * 6]
+    parts: list[nn.Module] = []
+    for before, after in itertools.pairwise(sizes):
+        parts += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+    return nn.Sequential(*parts, nn.Linear(width, 10))
+
+
+def cnn(width: int) -> nn.Module:
+    """Four blocks of two convolutions on images of 32 × 32."""
+    parts: list[nn.Module] = []
+    channels = 3
+    for block in range(4):
+        wide = width * 2 ** (block // 2)
+        for _ in range(2):
+            parts += [
+                nn.Conv2d(channels, wide, 3, padding=1, bias=False),
+                nn.BatchNorm2d(wide),
+                nn.ReLU(inplace=True),
+            ]
+            channels = wide
+        parts.append(nn.MaxPool2d(2))
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
+
+
+NETWORKS: dict[str, tuple[Callable[[int], nn.Module], tuple[int, ...]]] = {
+    "MLP": (mlp, (128, 64)),
+    "CNN": (cnn, (32, 3, 32, 32)),
+}
+
+
+class Run:
+    """A training from a fixed seed."""
+
+    def __init__(self, build: Callable[[int], nn.Module], width: int, shape: tuple[int, ...]) -> None:
+        torch.manual_seed(0)
+        self.model = build(width)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-3)
+        self._generator = torch.Generator().manual_seed(1)
+        self._shape = shape
+
+    def step(self) -> None:
+        """One step on a random batch."""
+        inputs = torch.randn(self._shape, generator=self._generator)
+        targets = torch.randint(10, self._shape[:1], generator=self._generator)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(F.cross_entropy(self.model(inputs), targets))
+        self.optimizer.step()
+
+    def block(self, clock: Clock) -> float:
+        """Seconds of a block."""
+        began = clock()
+        for _ in range(BLOCK):
+            self.step()
+        return clock() - began
+
+
+@dataclass
+class Outcome:
+    """Seconds of blocks without the monitor, without it again, and with it; its records; whether weights agree."""
+
+    seconds: tuple[list[float], list[float], list[float]]
+    records: tuple[StepRecord, ...]
+    same: bool
+
+    def median(self, which: int) -> float:
+        """Of paired ratios to the first training, minus one."""
+        return statistics.median(b / a for a, b in zip(self.seconds[0], self.seconds[which], strict=True)) - 1
+
+    def whole(self, which: int) -> float:
+        """Ratio of all seconds, minus one."""
+        return sum(self.seconds[which]) / sum(self.seconds[0]) - 1
+
+
+def wide_enough(build: Callable[[int], nn.Module], shape: tuple[int, ...], seconds: float) -> int:
+    """The smallest of a list of widths at which a step takes so long."""
+    width = 8
+    while True:
+        run = Run(build, width, shape)
+        run.step()
+        began = time.perf_counter()
+        for _ in range(5):
+            run.step()
+        if (time.perf_counter() - began) / 5 >= seconds:
+            return width
+        width = width * 5 // 4
+
+
+def compare(name: str, options: argparse.Namespace) -> tuple[int, Outcome]:
+    """Alternate blocks with and without the monitor."""
+    build, shape = NETWORKS[name]
+    width = wide_enough(build, shape, options.step)
+    runs = [Run(build, width, shape) for _ in range(3)]
+    times: tuple[list[float], list[float], list[float]] = ([], [], [])
+    clock = CLOCKS[options.clock]
+    with Monitor(runs[2].model, runs[2].optimizer) as monitor:
+        for run in runs:  # warm-up
+            run.block(clock)
+        ends = time.perf_counter() + options.seconds
+        while time.perf_counter() < ends:
+            first = len(times[0]) % 3
+            for which in (first, (first + 1) % 3, (first + 2) % 3):
+                times[which].append(runs[which].block(clock))
+    return width, Outcome(times, monitor.steps, _same(runs[0].model, runs[2].model))
+
+
+def _same(one: nn.Module, other: nn.Module) -> bool:
+    pairs: list[tuple[Tensor, Tensor]] = list(
+        zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def main() -> int:
+    """Measure all networks."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--seconds", type=float, default=20.0, help="per network")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--step", type=float, default=LIMIT, help="least seconds of a step")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    failed = False
+    for name in NETWORKS:
+        width, seen = compare(name, options)
+        failed |= not seen.same or min(seen.median(2), seen.whole(2)) > LIMIT
+        print(describe(name, width, seen), flush=True)
+    return int(failed)
+
+
+def describe(name: str, width: int, seen: Outcome) -> str:
+    """An outcome in lines."""
+    step = statistics.median(seen.seconds[0]) / BLOCK
+    cost = statistics.median(record.seconds for record in seen.records)
+    blocks = len(seen.seconds[0])
+    return (
+        f"{name} (width {width}): a step of {1e3 * step:.1f} ms; {len(seen.records)} checks of {1e3 * cost:.1f} ms "
+        f"in {BLOCK * (blocks + 1)} steps; weights {'the same' if seen.same else 'NOT the same'}\n"
+        f"  overhead {seen.median(2):+.2%} (median of {blocks} pairs), {seen.whole(2):+.2%} (all blocks)\n"
+        f"  no monitor twice {seen.median(1):+.2%} (median), {seen.whole(1):+.2%} (all blocks)"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
