@@ -6,13 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from normwise.cli.complete import data_names
+from normwise.cli.diagnose_output import WEIGHTS, checked_files, format_of, show
 from normwise.cli.surgery_options import Model, ModelArgs, Outputs, Shape, Weights
-from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.errors import ArgumentError, StoreError, explain
 
 if TYPE_CHECKING:
     from normwise.diagnose.choices import Training
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
     from normwise.diagnose.from_files import Found
     from normwise.results.diagnosis import Diagnosis
 
-Format = Literal["text", "json", "github", "html"]
-
 _WHO = "diagnose"
 _STEPS = 200
-_WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 def diagnose(
@@ -91,9 +89,10 @@ def diagnose(
     """
     from normwise.cli.options import words
 
-    files = _checked_files(out or [], fix=fix)
-    shown = _format(format, json=json, files=files)
+    files = checked_files(out or [], fix=fix)
+    shown = format_of(format, json=json, files=files)
     sizes = _sizes(data, shape, target, prove=prove)
+    _check_trials(fix=fix, unsafe=unsafe, prove=prove, seeds=seeds)
     configuration = _configuration()
     from normwise.diagnose.api import chosen
     from normwise.diagnose.choices import Training
@@ -117,34 +116,10 @@ def diagnose(
     if prove:
         diagnosis = _proven(found, diagnosis, seeds)
     if fix:
-        diagnosis = _fixed(found, diagnosis, [file for file in files if file.suffix in _WEIGHTS], unsafe)
-    _show(found, diagnosis, shown, files, verbose=verbose)
+        diagnosis = _fixed(found, diagnosis, [file for file in files if file.suffix in WEIGHTS], unsafe)
+    show(found, diagnosis, shown, files, verbose=verbose)
     if diagnosis.findings:
         raise typer.Exit(1)
-
-
-def _checked_files(out: Sequence[Path], *, fix: bool) -> list[Path]:
-    """Files to write, before anything is measured."""
-    from normwise.report.diagnosis_write import check_diagnosis_path
-
-    for file in out:
-        if file.suffix not in _WEIGHTS:
-            check_diagnosis_path(file)
-        elif not fix:
-            must = f"weights in `--out` are those of the copy that --fix makes: {file.name}"
-            raise ArgumentError(explain(_WHO, must, "no --fix", "add --fix, or name a .html file"))
-    return list(out)
-
-
-def _format(format: str | None, *, json: bool, files: Sequence[Path]) -> Format:
-    """What goes to stdout: text where the format that was asked for goes to a file."""
-    if format is not None and format not in get_args(Format):
-        raise unknown_name(_WHO, "format", format, get_args(Format))
-    if json and format not in (None, "json"):
-        must = "--json is short for --format json"
-        raise ArgumentError(explain(_WHO, must, f"--format {format} beside it", "leave one away"))
-    asked: Format = "json" if json else (format or "text")  # type: ignore[assignment]
-    return "text" if f".{asked}" in [file.suffix.lower() for file in files] else asked
 
 
 def _sizes(data: str | None, shape: str | None, target: str | None, *, prove: bool) -> tuple[int, ...]:
@@ -161,6 +136,18 @@ def _sizes(data: str | None, shape: str | None, target: str | None, *, prove: bo
         must = "--shape must be whole numbers above 0"
         raise ArgumentError(explain(_WHO, must, repr(shape), "write --shape 20 or --shape 3,32,32"))
     return tuple(map(int, parts))
+
+
+def _check_trials(*, fix: bool, unsafe: bool, prove: bool, seeds: int) -> None:
+    if unsafe and not fix:
+        raise ArgumentError(
+            explain(_WHO, "--unsafe says which remedies --fix applies", "no --fix", "add --fix")
+        )
+    if prove:
+        from normwise.diagnose.prove import FEWEST
+
+        if seeds < FEWEST:
+            raise ArgumentError(explain(_WHO, f"--seeds must be at least {FEWEST}", str(seeds)))
 
 
 def _configuration() -> Configuration:
@@ -250,40 +237,10 @@ def _fixed(found: Found, diagnosis: Diagnosis, files: Sequence[Path], unsafe: bo
     notes = [f"fixed in a copy: {each.code} at {place(each.layer)}" for each in fixed.applied]
     notes += [f"not fixed: {each.code} at {place(each.layer)}: {why}" for each, why in fixed.left]
     for file in files:
-        save(_WHO, fixed.setup.model, file)
+        try:
+            save(_WHO, fixed.setup.model, file)
+        except OSError as error:
+            got = f"{error.strerror} for {file}"
+            raise StoreError(explain(_WHO, "the weights of the copy must be written", got)) from None
         notes.append(f"weights of the copy: {file}")
     return replace(diagnosis, notes=(*diagnosis.notes, *notes))
-
-
-def _show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path], *, verbose: bool) -> None:
-    from rich.console import Console
-
-    from normwise.report.diagnosis_write import write_diagnosis
-
-    for file in files:
-        if file.suffix not in _WEIGHTS:
-            write_diagnosis(diagnosis, file)
-    if shown == "text":
-        from normwise.report.diagnosis_terminal import diagnosis_to_terminal
-
-        diagnosis_to_terminal(diagnosis, Console(), verbose=verbose)
-    else:
-        print(_written(found, diagnosis, shown))
-    for file in files:
-        if file.suffix not in _WEIGHTS:
-            Console(stderr=True).print(f"Report: {file}", soft_wrap=True, highlight=False)
-
-
-def _written(found: Found, diagnosis: Diagnosis, shown: Format) -> str:
-    if shown == "json":
-        from normwise.results import dumps
-
-        return dumps(diagnosis, indent=1)
-    if shown == "html":
-        from normwise.report.diagnosis_html import diagnosis_to_html
-
-        return diagnosis_to_html(diagnosis)
-    from normwise.diagnose.from_files import defined_at
-    from normwise.report.diagnosis_github import diagnosis_to_github
-
-    return diagnosis_to_github(diagnosis, *defined_at(found))

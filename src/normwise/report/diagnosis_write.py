@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +47,8 @@ def write_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str]) -> Path:
         draft.write_text(content, encoding="utf-8")
         os.replace(draft, target)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         must = "the diagnosis must be written"
         raise StoreError(explain("diagnose", must, f"{error.strerror} for {target}")) from None
     return target

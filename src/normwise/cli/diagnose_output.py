@@ -1,0 +1,87 @@
+"""Where the answer of `normwise diagnose` goes: stdout in one form, files in those that their endings name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from normwise.errors import ArgumentError, explain, unknown_name
+
+if TYPE_CHECKING:
+    from normwise.diagnose.from_files import Found
+    from normwise.results.diagnosis import Diagnosis
+
+Format = Literal["text", "json", "github", "html"]
+
+WEIGHTS = (".safetensors", ".pt", ".pth")
+"""Endings of files of weights."""
+
+_WHO = "diagnose"
+
+
+def checked_files(out: Sequence[Path], *, fix: bool) -> list[Path]:
+    """Files to write, before anything is measured.
+
+    Raises:
+        ArgumentError: an ending that says nothing, or weights without --fix.
+    """
+    from normwise.report.diagnosis_write import check_diagnosis_path
+
+    for file in out:
+        if file.suffix not in WEIGHTS:
+            check_diagnosis_path(file)
+        elif not fix:
+            must = f"weights in `--out` are those of the copy that --fix makes: {file.name}"
+            raise ArgumentError(explain(_WHO, must, "no --fix", "add --fix, or name a .html file"))
+    return list(out)
+
+
+def format_of(format: str | None, *, json: bool, files: Sequence[Path]) -> Format:
+    """What goes to stdout: text where the format that was asked for goes to a file.
+
+    Raises:
+        UnknownNameError, ArgumentError: no such format, or two of them.
+    """
+    if format is not None and format not in get_args(Format):
+        raise unknown_name(_WHO, "format", format, get_args(Format))
+    if json and format not in (None, "json"):
+        must = "--json is short for --format json"
+        raise ArgumentError(explain(_WHO, must, f"--format {format} beside it", "leave one away"))
+    asked: Format = "json" if json else (format or "text")  # type: ignore[assignment]
+    return "text" if f".{asked}" in [file.suffix.lower() for file in files] else asked
+
+
+def show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path], *, verbose: bool) -> None:
+    """Write the files, then print the answer; where the files are goes to stderr."""
+    from rich.console import Console
+
+    from normwise.report.diagnosis_write import write_diagnosis
+
+    for file in files:
+        if file.suffix not in WEIGHTS:
+            write_diagnosis(diagnosis, file)
+    if shown == "text":
+        from normwise.report.diagnosis_terminal import diagnosis_to_terminal
+
+        diagnosis_to_terminal(diagnosis, Console(), verbose=verbose)
+    else:
+        print(_written(found, diagnosis, shown))
+    for file in files:
+        if file.suffix not in WEIGHTS:
+            Console(stderr=True).print(f"Report: {file}", soft_wrap=True, highlight=False)
+
+
+def _written(found: Found, diagnosis: Diagnosis, shown: Format) -> str:
+    if shown == "json":
+        from normwise.results import dumps
+
+        return dumps(diagnosis, indent=1)
+    if shown == "html":
+        from normwise.report.diagnosis_html import diagnosis_to_html
+
+        return diagnosis_to_html(diagnosis)
+    from normwise.diagnose.from_files import defined_at
+    from normwise.report.diagnosis_github import diagnosis_to_github
+
+    return diagnosis_to_github(diagnosis, *defined_at(found))
