@@ -35,18 +35,23 @@ def learned_little(run: RunFacts) -> bool:
     return progress(run) < LITTLE and gained(run) < LITTLE
 
 
+def observed(observation: Observation) -> tuple[LayerState, ...]:
+    """Layers through which a gradient was measured, the output layer among them."""
+    return tuple(layer for layer in observation.layers if layer.weight_gradient_rms is not None)
+
+
 def hidden(observation: Observation) -> tuple[LayerState, ...]:
     """Layers with an activation through which a gradient was measured."""
     return tuple(layer for layer in observation.hidden if layer.weight_gradient_rms is not None)
 
 
 def decades(observation: Observation) -> float | None:
-    """log₁₀ of how much smaller the weights' gradients are in the first hidden layer than in the last.
+    """log₁₀ of how much smaller the weights' gradients are in the first layer than in the output layer.
 
-    Fitted by least squares over the layers, in units of their RMS; None with fewer than three.
+    Fitted by least squares to the RMS over the layers; None with fewer than three hidden ones.
     """
-    found = [layer.weight_gradient_rms or 0.0 for layer in hidden(observation)]
-    if len(found) < 3 or not all(map(math.isfinite, found)):
+    found = [layer.weight_gradient_rms or 0.0 for layer in observed(observation)]
+    if len(hidden(observation)) < 3 or not all(map(math.isfinite, found)):
         return None
     logs = [math.log10(max(value, 1e-30)) for value in found]
     return slope(logs) * (len(logs) - 1)

@@ -4,43 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
-
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.rule import Found, Rule
+from normwise.diagnose.structure import Step, flow, norms_of
 from normwise.diagnose.subject import Setup
-from normwise.layers.normalized import NORMALIZED
+from normwise.monitor.signals import WEIGHTED
 from normwise.results.diagnosis import Finding
 
 _CENTRING = ("batch", "sync", "ghost", "batch_renorm", "instance")
+_BETWEEN = ("reshape", "move")
+_OUT = ("reshape", "move", "softmax")
 
 
 def _check(facts: Facts) -> Iterator[Found]:
-    graph = facts.graph
-    if graph is None:
+    found = flow(facts)
+    if found is None:
         return
-    modules = dict(facts.subject.model.named_modules())
-    norms = {state.name for state in facts.norms if state.kind in _CENTRING}
+    norms = {norm.index: norm.name for norm in norms_of(facts, *_CENTRING)}
     hits: list[tuple[str, str]] = []
-    for norm in (call for call in graph.calls if call.module in norms):
-        for call in graph.calls:
-            layer: nn.Module = modules[call.module]
-            held = layer._parameters.get("bias") is not None
-            weighted = held and isinstance(layer, tuple(NORMALIZED))
-            if weighted and len(graph.calls_of(call.module)) == 1 and graph.feeds(call, norm):
-                hits.append((call.module, norm.module))
+    for step in found.steps:
+        _, reader = found.after(step, _BETWEEN) if _biased(step) else ((), None)
+        calls = sum(step.name == other.name for other in found.steps)
+        # A norm of the model's outputs is to go itself, and then the bias is needed.
+        if (
+            reader is not None
+            and reader.index in norms
+            and calls == 1
+            and not found.reach_output(reader, _OUT)
+        ):
+            hits.append((step.name, norms[reader.index]))
     if not hits:
         return
     first, norm_name = hits[0]
     yield Found(
         first,
         f"the bias of `{first}` is subtracted again by `{norm_name}`, which takes each channel's mean away",
-        1.0,
+        0.6,
         remedy="leave the bias away: bias=False",
-        code_lines=tuple(f"model.{name}.register_parameter('bias', None)" for name, _ in hits),
+        code_lines=tuple(
+            f"model.get_submodule({name!r}).register_parameter('bias', None)" for name, _ in hits
+        ),
         applicability="safe",
         also=tuple(name for name, _ in hits[1:]),
     )
+
+
+def _biased(step: Step) -> bool:
+    module = step.module
+    return isinstance(module, WEIGHTED) and module._parameters.get("bias") is not None
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import decades, hidden, layer_figure, learned_little
+from normwise.diagnose.outcome import decades, layer_figure, learned_little, observed
 from normwise.diagnose.remedies import insert_norm
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.monitor.observe import Observation
 from normwise.results.diagnosis import Evidence, Finding
 
-_DECADES = 2.0
+_DECADES = 1.5
 """Where a training shows that little is learned; AutoTrainer takes a ratio of 1e-3 between first and last layer."""
 
 _WITHOUT_A_RUN = 4.0
@@ -37,7 +37,7 @@ def _check(facts: Facts) -> Iterator[Found]:
 
 
 def _found(start: Observation, lost: float, sure: float) -> Found:
-    layers = hidden(start)
+    layers = observed(start)
     first, last = layers[0], layers[-1]
     sizes = [layer.weight_gradient_rms for layer in layers]
     return Found(
@@ -45,7 +45,7 @@ def _found(start: Observation, lost: float, sure: float) -> Found:
         f"the gradient is 10^{lost:.1f} times smaller at `{first.name}` than at `{last.name}`, "
         f"{len(layers) - 1} layers on",
         sure,
-        (Evidence("decades lost from the last hidden layer to the first", lost, "below 2", "decades"),),
+        (Evidence("decades lost from the last layer to the first", lost, f"below {_DECADES:g}", "decades"),),
         (layer_figure("gradient of each weight (RMS)", layers, sizes),),
         remedy="put a normalization before each activation; or an activation whose slope is near 1 (ReLU, GELU) with "
         "He's initialization",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import decades, hidden, layer_figure, learned_little
+from normwise.diagnose.outcome import layer_figure, learned_little, observed, slope
 from normwise.diagnose.remedies import clip
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
+from normwise.monitor.observe import LayerState
 from normwise.results.diagnosis import Evidence, Finding, Series
 
 _DECADES = 3.0
@@ -22,22 +23,18 @@ def _check(facts: Facts) -> Iterator[Found]:
     start, run = facts.start, facts.run
     if start is None:
         return
-    grown = decades(start)
+    layers = tuple(layer for layer in observed(start) if layer.gradient_rms)
+    grown = _grown(layers)
     little = run is None or learned_little(run)
-    if grown is not None and grown <= -_DECADES and little:
-        layers = hidden(start)
+    if grown >= _DECADES and little:
         yield Found(
             layers[0].name,
-            f"the gradient is 10^{-grown:.1f} times larger at `{layers[0].name}` than at `{layers[-1].name}`",
+            f"the gradient is 10^{grown:.1f} times larger at `{layers[0].name}` than at `{layers[-1].name}`",
             0.9 if run is not None else 0.7,
-            (
-                Evidence(
-                    "decades gained from the last hidden layer to the first", -grown, "below 3", "decades"
-                ),
-            ),
+            (Evidence("decades gained from the last layer to the first", grown, "below 3", "decades"),),
             (
                 layer_figure(
-                    "gradient of each weight (RMS)", layers, [each.weight_gradient_rms for each in layers]
+                    "gradient before each activation (RMS)", layers, [each.gradient_rms for each in layers]
                 ),
             ),
             remedy="initialize so that each layer keeps the variance (He for ReLU), or normalize before each "
@@ -58,6 +55,14 @@ def _check(facts: Facts) -> Iterator[Found]:
             code_lines=(f"nn.utils.clip_grad_norm_(model.parameters(), {2 * typical:.2g})",),
             applicability="changes training",
         )
+
+
+def _grown(layers: Sequence[LayerState]) -> float:
+    """log₁₀ of how much larger the gradient before the activation is in the first layer than in the last, fitted."""
+    sizes = [layer.gradient_rms or 0.0 for layer in layers]
+    if len(sizes) < 4 or not all(map(math.isfinite, sizes)):
+        return 0.0
+    return -slope([math.log10(size) for size in sizes]) * (len(sizes) - 1)
 
 
 def _typical(run: RunFacts) -> float:

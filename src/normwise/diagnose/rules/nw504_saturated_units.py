@@ -12,17 +12,19 @@ from normwise.diagnose.subject import Setup
 from normwise.monitor.observe import FLAT, LayerState, Observation
 from normwise.results.diagnosis import Evidence, Finding, Series
 
-_MOST = 0.5
+_MOST, _CERTAIN = 0.5, 0.9
+"""Share of what comes to a layer's activation; the second where the training gets somewhere all the same."""
 
 
 def _check(facts: Facts) -> Iterator[Found]:
     start, run = facts.start, facts.run
     if start is None:
         return
-    stuck = _flat(start)
+    stuck = _flat(start, _MOST)
     if run is not None:
-        later = {layer.name for layer in _flat(run.observed[-1][1])} if run.observed else set()
-        stuck = [layer for layer in stuck if layer.name in later] if learned_little(run) else []
+        most = _MOST if learned_little(run) else _CERTAIN
+        later = {layer.name for layer in _flat(run.observed[-1][1], most)} if run.observed else set()
+        stuck = [layer for layer in _flat(start, most) if layer.name in later]
     if not stuck:
         return
     first = stuck[0]
@@ -43,8 +45,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     )
 
 
-def _flat(seen: Observation) -> list[LayerState]:
-    return [layer for layer in seen.hidden if layer.bounded and layer.flat is not None and layer.flat > _MOST]
+def _flat(seen: Observation, most: float) -> list[LayerState]:
+    return [layer for layer in seen.hidden if layer.bounded and layer.flat is not None and layer.flat > most]
 
 
 def _figure(seen: Observation) -> Series:

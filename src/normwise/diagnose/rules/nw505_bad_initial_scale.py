@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.outcome import layer_figure, learned_little
@@ -16,7 +16,7 @@ from normwise.results.diagnosis import Evidence, Finding
 _SMALL, _LARGE = 0.15, 6.0
 """What a layer does to the RMS of its input: 1.4 after He, 1 after Xavier, 0.58 after torch's own draw."""
 
-_WHOLE = 100.0
+_WHOLE = 30.0
 """What all hidden layers together do to it."""
 
 _LOSS = 3.0
@@ -29,7 +29,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     gains = [(layer, gain) for layer in start.hidden if (gain := _gain(layer)) is not None]
     off = [(layer, gain) for layer, gain in gains if not _SMALL <= gain <= _LARGE]
-    whole = math.prod(gain for _, gain in gains)
+    whole = _through(start, gains)
     if not off and not 1 / _WHOLE <= whole <= _WHOLE:
         off = [(layer, gain) for layer, gain in gains if (gain < 1) == (whole < 1)]
     if off:
@@ -69,6 +69,14 @@ def _found(start: Observation, off: list[tuple[LayerState, float]], whole: float
         applicability="changes training",
         also=tuple(layer.name for layer, _ in off if layer.name != worst.name),
     )
+
+
+def _through(start: Observation, gains: Sequence[tuple[LayerState, float]]) -> float:
+    """The spread before the last activation over the RMS of the first input; 1 where a norm takes the size away."""
+    first, last = start.hidden[:1], start.hidden[-1:]
+    if len(gains) < len(start.hidden) or not first or not last[0].pre_std:
+        return 1.0
+    return last[0].pre_std / first[0].input_rms
 
 
 def _gain(layer: LayerState) -> float | None:

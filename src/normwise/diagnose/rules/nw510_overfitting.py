@@ -11,10 +11,10 @@ from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Evidence, Finding, Series
 
-_RISE = 1.3
-"""The held-out loss at the end over its lowest value."""
+_RISE, _LITTLE = 1.3, 1.05
+"""The held-out loss at the end over its lowest value; the second where the gap is wide."""
 
-_GAP = 0.15
+_GAP, _WIDE = 0.15, 0.25
 """Of accuracy or R² between both parts."""
 
 _LOOKS = 3
@@ -32,7 +32,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     rise = end.validation_loss / max(lowest.validation_loss, 1e-30)
     gap = end.train_metric - end.validation_metric
     nothing = end.validation_metric - run.baseline < _NOTHING * (1 - run.baseline)
-    if not gap > _GAP or not (nothing or (rise > _RISE and _falling(run, lowest))):
+    risen = rise > (_RISE if gap < _WIDE else _LITTLE) and _falling(run, lowest)
+    if gap <= _GAP or not (nothing or risen):
         return
     yield Found(
         "",

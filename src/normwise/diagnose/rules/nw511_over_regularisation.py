@@ -49,7 +49,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         yield Found(
             name,
             f"`{name}` drops {100 * rate:.0f} % of its input",
-            0.9,
+            0.94,
             (Evidence("drop rate", 100 * rate, f"at most {100 * _RATE:g}", "%"),),
             remedy="a lower rate: .1 to .5 behind linear layers, less behind convolutions",
             code_lines=tuple(f"model.{other}.p = 0.2" for other, _ in dropped),
@@ -86,7 +86,7 @@ RULE = Rule(
     good="torch.optim.AdamW(model.parameters(), weight_decay=0.01)",
     check=_check,
     needs=frozenset({"run"}),
-    explains=frozenset({"NW501", "NW503", "NW506", "NW509"}),
+    explains=frozenset({"NW501", "NW503", "NW505", "NW506", "NW509"}),
     fix=_fix,
     source="TheDeepChecker (Ben Braiek & Khomh 2023)",
 )
