@@ -111,16 +111,18 @@ class Outcome:
         return sum(self.seconds[which]) / sum(self.seconds[0]) - 1
 
 
-def wide_enough(build: Callable[[int], nn.Module], shape: tuple[int, ...], seconds: float) -> int:
+def wide_enough(
+    build: Callable[[int], nn.Module], shape: tuple[int, ...], seconds: float, clock: Clock
+) -> int:
     """The smallest of a list of widths at which a step takes so long."""
     width = 8
     while True:
         run = Run(build, width, shape)
         run.step()
-        began = time.perf_counter()
+        began = clock()
         for _ in range(5):
             run.step()
-        if (time.perf_counter() - began) / 5 >= seconds:
+        if (clock() - began) / 5 >= seconds:
             return width
         width = width * 5 // 4
 
@@ -128,10 +130,10 @@ def wide_enough(build: Callable[[int], nn.Module], shape: tuple[int, ...], secon
 def compare(name: str, options: argparse.Namespace) -> tuple[int, Outcome]:
     """Alternate blocks with and without the monitor."""
     build, shape = NETWORKS[name]
-    width = wide_enough(build, shape, options.step)
+    clock = CLOCKS[options.clock]
+    width = wide_enough(build, shape, options.step, clock)
     runs = [Run(build, width, shape) for _ in range(3)]
     times: tuple[list[float], list[float], list[float]] = ([], [], [])
-    clock = CLOCKS[options.clock]
     with Monitor(runs[2].model, runs[2].optimizer) as monitor:
         for run in runs:  # warm-up
             run.block(clock)

@@ -76,7 +76,10 @@ class Check:
             for name, norm in self._watch.norms.items():
                 figures |= {(name, key): value for key, value in norm_figures(norm).items()}
         values = to_host(figures)
-        layers = tuple(self._layer(place, values) for place in self._ordered())
+        by_name: dict[str, dict[str, float]] = {}
+        for (name, key), value in values.items():
+            by_name.setdefault(name, {})[key] = value
+        layers = tuple(self._layer(place, by_name.get(place.name, {})) for place in self._ordered())
         norms = tuple(_norm(seen, values) for seen in self._watch.norms.values())
         gradients = [layer.gradient_rms for layer in layers if layer.gradient_rms is not None]
         self._seconds += time.perf_counter() - began
@@ -107,11 +110,10 @@ class Check:
         seen = [entry.place for entry in self._watch.layers.values()]
         return seen + [place for place in self._places if place.name not in self._watch.layers]
 
-    def _layer(self, place: Place, values: Values) -> LayerRecord:
-        own = {key: value for (name, key), value in values.items() if name == place.name}
+    def _layer(self, place: Place, own: dict[str, float]) -> LayerRecord:
         seen = self._watch.layers.get(place.name)
         root = math.sqrt(place.weight.numel()) if place.weight is not None else math.nan
-        rate = rate_of(place, values)
+        rate = rate_of(place, own)
         weight = own.get("weight")
         return LayerRecord(
             place.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -113,9 +112,6 @@ class Updates:
         return figures
 
 
-def rate_of(place: Place, figures: dict[tuple[str, str], float]) -> float | None:
+def rate_of(place: Place, figures: dict[str, float]) -> float | None:
     """The learning rate of a layer's weight."""
-    if place.group is None:
-        return None
-    rate = place.group.get("lr")
-    return figures.get((place.name, "lr"), math.nan) if isinstance(rate, Tensor) else rate
+    return figures.get("lr", (place.group or {}).get("lr"))
