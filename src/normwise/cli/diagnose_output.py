@@ -38,7 +38,7 @@ def checked_files(out: Sequence[Path], *, fix: bool) -> list[Path]:
 
 
 def format_of(format: str | None, *, json: bool, files: Sequence[Path]) -> Format:
-    """What goes to stdout: text where the format that was asked for goes to a file.
+    """What goes to stdout: text where the page goes to a file.
 
     Raises:
         UnknownNameError, ArgumentError: no such format, or two of them.
@@ -49,7 +49,8 @@ def format_of(format: str | None, *, json: bool, files: Sequence[Path]) -> Forma
         must = "--json is short for --format json"
         raise ArgumentError(explain(_WHO, must, f"--format {format} beside it", "leave one away"))
     asked: Format = "json" if json else (format or "text")  # type: ignore[assignment]
-    return "text" if f".{asked}" in [file.suffix.lower() for file in files] else asked
+    paged = asked == "html" and ".html" in [file.suffix.lower() for file in files]
+    return "text" if paged else asked
 
 
 def show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path], *, verbose: bool) -> None:
