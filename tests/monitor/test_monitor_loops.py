@@ -227,7 +227,10 @@ def test_optimizers_that_step_during_the_backward_pass_are_refused(
 
 
 WRONG: dict[str, tuple[Callable[[nn.Module, Any], Any], str]] = {
-    "model": (lambda model, optimizer: Monitor(3, optimizer), "`model` must be an nn.Module. Got a int"),  # type: ignore[arg-type]
+    "model": (
+        lambda model, optimizer: Monitor(3, optimizer),
+        "`model` must be an nn.Module. Got a value of type int",
+    ),  # type: ignore[arg-type]
     "optimizer": (lambda model, optimizer: Monitor(model, model), "must be a torch.optim.Optimizer"),  # type: ignore[arg-type]
     "other": (
         lambda model, optimizer: Monitor(nn.Linear(2, 2), optimizer),

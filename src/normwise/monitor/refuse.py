@@ -25,7 +25,9 @@ def plain_model(model: Any) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         must = "`model` must be an nn.Module"
-        raise ArgumentError(explain(WHO, must, f"a {type(model).__name__}", "give the model first"))
+        raise ArgumentError(
+            explain(WHO, must, f"a value of type {type(model).__name__}", "give the model first")
+        )
     inside = model.module if isinstance(model, DistributedDataParallel) else model
     for name, module in inside.named_modules():
         for known, why, hint in _opaque(module):
@@ -47,7 +49,9 @@ def plain_optimizer(optimizer: Any, model: nn.Module) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         must = "`optimizer` must be a torch.optim.Optimizer"
         raise ArgumentError(
-            explain(WHO, must, f"a {type(optimizer).__name__}", "give the one whose step is called")
+            explain(
+                WHO, must, f"a value of type {type(optimizer).__name__}", "give the one whose step is called"
+            )
         )
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in held for parameter in model.parameters()):

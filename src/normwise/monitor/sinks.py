@@ -63,6 +63,6 @@ def _sink(given: Any) -> Sink:
     if not callable(given):
         must = "`sinks` must be paths or callables that take a record"
         hint = "for a SummaryWriter, use normwise.integrations.TensorBoard(writer)"
-        raise ArgumentError(explain(WHO, must, f"a {type(given).__name__}", hint))
+        raise ArgumentError(explain(WHO, must, f"a value of type {type(given).__name__}", hint))
     sink: Sink = given
     return sink
