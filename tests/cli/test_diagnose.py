@@ -101,7 +101,10 @@ def test_json_goes_to_stdout_and_reports_to_files_by_their_endings(cli: Cli, fil
     )
 
 
-def test_annotations_name_the_line_of_the_class(cli: Cli, file: Path) -> None:
+def test_annotations_name_the_line_of_the_class(
+    cli: Cli, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
     answer = cli("diagnose", "net.py:Net", "--shape", "20", "--select", "NW101", "--format", "github")
     line = SOURCE.splitlines().index("class Net(nn.Module):") + 1
     assert answer.out.startswith(f"::warning file=net.py,line={line},title=NW101 bias-before-norm::first: ")

@@ -164,11 +164,15 @@ def test_the_line_of_the_class_or_of_the_builder(
     user: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
     lines = SOURCE.splitlines()
     for name, shape, start in (("Net", (20,), "class Net"), ("build", (20,), "def build")):
         file, line = defined_at(with_shape(user(name), shape, 10, Training()))
         assert file == "net.py"
         assert lines[line - 1].startswith(start)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path.parent))
+    file, _ = defined_at(with_shape(user("Net"), (20,), 10, Training()))
+    assert file == f"{tmp_path.name}/net.py"
 
 
 def test_arguments_have_names() -> None:

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from normwise.cli.complete import data_names
+from normwise.cli import diagnose_arguments as a
 from normwise.cli.diagnose_output import WEIGHTS, checked_files, format_of, show
-from normwise.cli.surgery_options import Model, ModelArgs, Outputs, Shape, Weights
+from normwise.cli.surgery_options import Model
 from normwise.errors import ArgumentError, StoreError, explain
 
 if TYPE_CHECKING:
@@ -22,70 +22,39 @@ if TYPE_CHECKING:
     from normwise.results.diagnosis import Diagnosis
 
 _WHO = "diagnose"
-_STEPS = 200
 
 
 def diagnose(
     model: Model,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data by name or path, prepared as `compare` prepares it.", autocompletion=data_names
-        ),
-    ] = None,
-    target: Annotated[str | None, typer.Option(help="The data's column to predict.")] = None,
-    shape: Shape = None,
-    outputs: Outputs = 10,
-    loss: Annotated[
-        str | None,
-        typer.Option(help="cross_entropy, nll, bce (of logits), mse, l1 or huber; told from the target."),
-    ] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd (momentum 0.9), adam (the default) or adamw.")
-    ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Learning rate; 0.001 by default, 0.01 of sgd.", show_default=False)
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Rows in a batch.")] = 64,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Of the optimizer; spares norms and biases.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help=f"Length of the short training; {_STEPS} by default.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of split, initial weights and order of the rows.")] = 0,
-    model_args: ModelArgs = None,
-    weights: Weights = None,
-    select: Annotated[
-        list[str] | None, typer.Option(help="Only these rules: NW1,NW501 or names; repeatable.")
-    ] = None,
-    ignore: Annotated[list[str] | None, typer.Option(help="Not these rules; repeatable.")] = None,
-    fix: Annotated[
-        bool, typer.Option("--fix", help="Apply safe remedies to a copy; --out FILE.safetensors keeps it.")
-    ] = False,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe", help="With --fix: also remedies that change the training.")
-    ] = False,
-    prove: Annotated[
-        bool, typer.Option("--prove", help="Try the remedies in paired trainings against no change.")
-    ] = False,
-    seeds: Annotated[int, typer.Option(help="Of --prove, at least 5.")] = 5,
-    format: Annotated[str | None, typer.Option(help="text, json, github or html.")] = None,
-    out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Write it there as well: .html, .json or .txt; with --fix weights. Repeatable.",
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name every rule that was asked.")] = False,
+    data: a.Data = None,
+    target: a.Target = None,
+    shape: a.Shape = None,
+    outputs: a.Outputs = 10,
+    model_args: a.ModelArgs = None,
+    weights: a.Weights = None,
+    loss: a.Loss = None,
+    optimizer: a.Optimizer = None,
+    lr: a.Lr = None,
+    batch_size: a.BatchSize = 64,
+    weight_decay: a.WeightDecay = None,
+    steps: a.Steps = None,
+    seed: a.Seed = 0,
+    select: a.Select = None,
+    ignore: a.Ignore = None,
+    fix: a.Fix = False,
+    unsafe: a.Unsafe = False,
+    prove: a.Prove = False,
+    seeds: a.Seeds = 5,
+    format: a.FormatName = None,
+    out: a.Out = None,
+    json: a.Json = False,
+    verbose: a.Verbose = False,
 ) -> None:
     """Say why a network trains badly: the layer, the numbers, the remedy. Exit code 1 where something was found.
 
     With --data a short training is watched; with --shape alone structure and the flow of gradients at initialization
-    are looked at, on random input. Project-wide choices and suppressions: [diagnose] in normwise.toml.
+    are looked at, on random input. What a project selects, ignores and suppresses stands in the table "diagnose" of
+    normwise.toml.
     """
     from normwise.cli.options import words
 
@@ -103,7 +72,7 @@ def diagnose(
         lr,
         weight_decay,
         batch_size,
-        steps if steps is not None else configuration.steps or _STEPS,
+        steps if steps is not None else configuration.steps or a.STEPS,
         seed,
     )
     selected = tuple(words(select)) or configuration.select
@@ -230,7 +199,7 @@ def _fixed(found: Found, diagnosis: Diagnosis, files: Sequence[Path], unsafe: bo
     from normwise.diagnose.fix import apply_all
     from normwise.diagnose.from_files import setup_of
     from normwise.models.user_guard import stdout_to_stderr
-    from normwise.results.diagnosis_text import place
+    from normwise.results.diagnosis_words import place
 
     with stdout_to_stderr():
         fixed = apply_all(setup_of(found), diagnosis, unsafe=unsafe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -212,8 +213,10 @@ def setup_of(found: Found) -> Setup:
 
 
 def defined_at(found: Found) -> tuple[str, int]:
-    """The file, relative to the working directory, and the line of the model's class or builder; "" and 0 where they
-    are not known."""
+    """The file and the line of the model's class or builder; "" and 0 where they are not known.
+
+    The file is relative to the repository that GitHub checked out, or to the working directory.
+    """
     place, name = found.user.place, found.user.title.rpartition(":")[2]
     kind = type(found.subject.model)
     if place.file is None:
@@ -230,7 +233,7 @@ def defined_at(found: Found) -> tuple[str, int]:
 
 
 def _relative(file: str) -> str:
-    path, here = Path(file), Path.cwd()
+    path, here = Path(file), Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normwise.results.diagnosis import Diagnosis, Finding
-from normwise.results.diagnosis_text import help_words, place
+from normwise.results.diagnosis_words import help_words, place
 
 
 def diagnosis_to_github(diagnosis: Diagnosis, file: str = "", line: int = 0) -> str:

@@ -9,7 +9,7 @@ from normwise.report.document import Table, Tone
 from normwise.report.figure import Figure, Panel, Series
 from normwise.report.numbers import count
 from normwise.results.diagnosis import Diagnosis, Finding, Proof, Series as Measured, Vital
-from normwise.results.diagnosis_text import (
+from normwise.results.diagnosis_words import (
     checked_words,
     evidence_words,
     headline,
@@ -17,6 +17,7 @@ from normwise.results.diagnosis_text import (
     others,
     place,
     proof_words,
+    sentence,
     sureness,
 )
 
@@ -133,7 +134,7 @@ def _card(finding: Finding, anchor: str) -> FindingCard:
         finding.rule,
         place(finding.layer),
         sureness(finding.confidence),
-        _pieces(finding.message[:1].upper() + finding.message[1:]),
+        _pieces(sentence(finding.message)),
         tuple(map(evidence_words, finding.evidence)),
         tuple(figure(series, f"{anchor}-{i}") for i, series in enumerate(finding.figures, 1)),
         others(finding),
