@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from normwise import layers
 from normwise.errors import ArgumentError, UnknownNameError
+from normwise.layers.normalized import normalized
 from normwise.surgery import ForeignLayer, from_flax, to_flax
 
 
@@ -78,6 +80,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "batch": (lambda: nn.BatchNorm1d(4, momentum=0.3, eps=1e-2), (6, 4), "BatchNorm"),
     "batch of images": (lambda: layers.BatchNorm2d(4, bias=False), (3, 4, 5, 2), "BatchNorm"),
     "layer": (lambda: nn.LayerNorm(4), (3, 4), "LayerNorm"),
+    "layer, no affine": (lambda: nn.LayerNorm(4, elementwise_affine=False), (3, 4), "LayerNorm"),
     "layer over channels": (lambda: layers.LayerNorm2d(4), (3, 4, 5, 2), "LayerNorm"),
     "group": (lambda: nn.GroupNorm(2, 4), (3, 4, 5, 2), "GroupNorm"),
     "instance": (lambda: nn.InstanceNorm1d(4, affine=True), (3, 4, 5), "GroupNorm"),
@@ -107,10 +110,14 @@ def test_there_and_back(name: str, stir: Callable[..., Any]) -> None:
     np.testing.assert_allclose(np.moveaxis(theirs, -1, 1), expected.numpy(), rtol=1e-10, atol=1e-10)
     rank = max(len(shape) - 2, 1)
     options = {"channels_first": "channels" in name, "rank": rank}
-    for weights in (foreign.weights, foreign.variables):
+    if not foreign.weights:
+        with pytest.raises(ArgumentError, match=r"must have an array.*`channels`"):
+            from_flax(kind, foreign.config, {})
+    for weights in (foreign.weights, foreign.variables) if foreign.weights else ():
         back = from_flax(kind, foreign.config, weights, **options).eval()
         torch.testing.assert_close(back(x).detach(), expected, rtol=1e-12, atol=1e-12)
-    again = to_flax(from_flax(foreign, **options))
+    again = to_flax(back := from_flax(foreign, **options))
+    torch.testing.assert_close(back.eval()(x).detach(), expected, rtol=1e-12, atol=1e-12)
     assert again.config.keys() == foreign.config.keys()
     for key, value in foreign.config.items():
         assert again.config[key] == (pytest.approx(value) if isinstance(value, float) else value), key
@@ -178,6 +185,21 @@ def test_clear_errors(given: Any, message: str) -> None:
     rank = given[3] if len(given) > 3 else None
     with pytest.raises(ArgumentError, match=message):
         from_flax(*given[:3], rank=rank)
+
+
+@pytest.mark.parametrize("kind", ["Linear", "Conv1d"])
+def test_a_norm_inside_and_computed_weights_are_refused(kind: str) -> None:
+    def make() -> nn.Module:
+        return nn.Linear(4, 3) if kind == "Linear" else nn.Conv1d(4, 3, 1)
+
+    with pytest.raises(ArgumentError, match=f"Got a Normalized{kind}, which holds a norm"):
+        to_flax(normalized(make(), layers.BatchNorm1d(3)))
+    pruned = make()
+    prune.random_unstructured(pruned, "weight", 0.5)
+    with pytest.raises(ArgumentError, match=r"`weight` must be a parameter.*prune\.remove"):
+        to_flax(pruned)
+    prune.remove(pruned, "weight")
+    assert to_flax(pruned).weights["kernel"].shape[-1] == 3
 
 
 def test_unknown_names() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from normwise import layers
 from normwise.errors import ArgumentError, UnknownNameError
+from normwise.layers.normalized import normalized
 from normwise.surgery import ForeignLayer, from_keras, to_keras
 
 
@@ -100,9 +103,8 @@ def test_there_and_back(name: str, keras: ModuleType, stir: Callable[..., Any]) 
     if not foreign.weights:
         with pytest.raises(ArgumentError, match="must have an array"):
             from_keras(theirs)
-        return
     over_channels = "channels" in name
-    for given in (theirs, foreign):
+    for given in (theirs, foreign) if foreign.weights else (foreign,):
         options = {"channels_first": over_channels, "rank": len(shape) - 2 if len(shape) > 2 else 1}
         back = from_keras(given, **options).eval()
         torch.testing.assert_close(back.double()(x).detach(), expected, **CLOSE)
@@ -113,7 +115,8 @@ def test_there_and_back(name: str, keras: ModuleType, stir: Callable[..., Any]) 
         for key, values in foreign.weights.items():
             np.testing.assert_allclose(again.weights[key], values, rtol=1e-7 if given is theirs else 0)
     # The arrays are nobody's memory.
-    next(iter(foreign.weights.values()))[...] = 0.0
+    for values in foreign.weights.values():
+        values[...] = 0.0
     torch.testing.assert_close(layer(x).detach(), expected, rtol=0, atol=0)
 
 
@@ -182,10 +185,29 @@ def test_bfloat16_goes_as_float32() -> None:
     assert foreign.weights["kernel"].dtype == np.float32
 
 
+def by_a_hook(layer: nn.Module, way: str) -> nn.Module:
+    """The layer with a weight that is computed before each call."""
+    if way == "pruned":
+        prune.random_unstructured(layer, "weight", 0.5)
+        return layer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: nn.Module = getattr(nn.utils, way)(layer)
+        return found
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
         (nn.BatchNorm1d(4, momentum=None), "momentum=None"),
+        (layers.GhostBatchNorm2d(4, ghost_size=2), r"Got a GhostBatchNorm2d\.$"),
+        (normalized(nn.Linear(4, 3), layers.BatchNorm1d(3)), "Got a NormalizedLinear, which holds a norm"),
+        (normalized(nn.Conv1d(4, 3, 1), layers.BatchNorm1d(3)), "`normwise.fold` takes a batch norm"),
+        *(
+            (by_a_hook(layer(), way), "`weight` must be a parameter. Got one that a hook computes")
+            for layer in (lambda: nn.Linear(4, 3), lambda: nn.Conv1d(4, 3, 1))
+            for way in ("weight_norm", "spectral_norm", "pruned")
+        ),
         (nn.BatchNorm1d(4, track_running_stats=False), "track_running_stats=False"),
         (nn.InstanceNorm1d(4, track_running_stats=True), "must not keep running statistics"),
         (nn.LayerNorm((2, 3)), r"must be one axis.*Got \(2, 3\)"),

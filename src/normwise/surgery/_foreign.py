@@ -17,11 +17,13 @@ class ForeignLayer:
         kind: the name of the class.
         config: arguments of the class by name.
         weights: arrays by the framework's names and in its order.
+        channels: how many there are, which a normalization without arrays does not tell; None where it is not known.
     """
 
     kind: str
     config: Mapping[str, Any]
     weights: Mapping[str, NDArray[Any]]
+    channels: int | None = None
 
     @property
     def variables(self) -> dict[str, dict[str, NDArray[Any]]]:

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from normwise import layers
 from normwise.errors import ArgumentError, explain
+from normwise.layers._fused import Fused
 from normwise.layers.batch_norm import keras_batch_norm
+from normwise.layers.normalized import Normalized
 from normwise.surgery._sites import is_ours, is_torchs
 
 Arrays = dict[str, NDArray[Any]]
@@ -68,6 +70,18 @@ def read(who: str, layer: nn.Module) -> Plain:
     if hasattr(layer, "parametrizations"):
         hint = "remove the parametrization first: bake_weights_, or torch.nn.utils.parametrize"
         raise ArgumentError(explain(who, "weights must be parameters", "parametrized ones", hint))
+    if isinstance(layer, Normalized):
+        must = "the layer must be one operation"
+        hint = (
+            "`normwise.fold` takes a batch normalization into the weights; else give `layer.norm` by itself"
+        )
+        raise ArgumentError(explain(who, must, f"a {type(layer).__name__}, which holds a norm", hint))
+    computed = next((name for name in ("weight", "bias") if isinstance(vars(layer).get(name), Tensor)), None)
+    if computed is not None:
+        must = f"`{computed}` must be a parameter"
+        got = "one that a hook computes, as weight_norm, spectral_norm and pruning of torch.nn.utils do"
+        hint = "make it permanent first: remove_weight_norm, remove_spectral_norm, prune.remove"
+        raise ArgumentError(explain(who, must, got, hint))
     arrays = {name: _array(t) for name, t in layer.state_dict().items() if name != "num_batches_tracked"}
     if isinstance(layer, _BatchNorm):
         if "running_mean" not in arrays or any_layer.momentum is None:
@@ -203,13 +217,13 @@ def _convolution(who: str, plain: Plain, options: dict[str, Any]) -> nn.Module:
 
 def as_array(values: Any) -> NDArray[Any]:
     """Any framework's array as one of numpy's that torch can read."""
-    if isinstance(values, torch.Tensor):
+    if isinstance(values, Tensor):
         return _array(values)
     array = np.asarray(values)
     return array.astype(np.float32) if array.dtype.kind != "f" else array
 
 
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
+def _array(tensor: Tensor) -> NDArray[Any]:
     # numpy has no bfloat16.
     tensor = tensor.detach().cpu()
     array: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
@@ -232,5 +246,5 @@ def _is_normwises(layer: nn.Module) -> bool:
 
 
 def _refused(who: str, layer: Any, known: str) -> ArgumentError:
-    hint = "take a fused layer apart with `decelerate`" if _is_normwises(layer) else None
+    hint = "take a fused layer apart with `decelerate`" if isinstance(layer, Fused) else None
     return ArgumentError(explain(who, f"the layer must be one of {known}", f"a {type(layer).__name__}", hint))

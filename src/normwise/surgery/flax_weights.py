@@ -33,7 +33,8 @@ def to_flax(layer: nn.Module) -> ForeignLayer:
         layer: batch, layer, group, instance or RMS normalization, linear or convolution, of torch's or normwise's.
 
     Raises:
-        ArgumentError: (a ValueError) another layer, or what Flax has not: a momentum of None, running statistics of
+        ArgumentError: (a ValueError) another layer, one with a norm inside, as `insert` makes them, a weight
+            that is computed, or what Flax has not: a momentum of None, running statistics of
             instances, several normalized axes.
 
     >>> foreign = to_flax(nn.BatchNorm2d(2, momentum=0.25))
@@ -51,14 +52,14 @@ def to_flax(layer: nn.Module) -> ForeignLayer:
         if plain.role == "group":
             config["num_groups"] = plain.groups
         weights = {new: arrays[old] for old, new in _NAMES.items() if old in arrays}
-        return ForeignLayer(_NORMS[plain.role], config, weights)
+        return ForeignLayer(_NORMS[plain.role], config, weights, plain.channels)
     weight = arrays["weight"]
     # (out, in, *) → (*, in, out)
     kernel = np.ascontiguousarray(np.transpose(weight, (*range(2, weight.ndim), 1, 0)))
     weights = {"kernel": kernel} | {name: value for name, value in arrays.items() if name == "bias"}
     config = {"features": plain.channels, "use_bias": "bias" in arrays}
     if plain.role == "linear":
-        return ForeignLayer("Dense", config, weights)
+        return ForeignLayer("Dense", config, weights, plain.channels)
     config |= {
         "kernel_size": weight.shape[2:],
         "strides": plain.stride,
@@ -66,7 +67,7 @@ def to_flax(layer: nn.Module) -> ForeignLayer:
         "kernel_dilation": plain.dilation,
         "feature_group_count": plain.groups,
     }
-    return ForeignLayer("Conv", config, weights)
+    return ForeignLayer("Conv", config, weights, plain.channels)
 
 
 def from_flax(
@@ -115,11 +116,16 @@ def from_flax(
     for name, value in layer.weights.items():
         inner = value.items() if isinstance(value, Mapping) else [(name, value)]
         arrays |= {str(key): as_array(each) for key, each in inner}
-    read_it = _read_norm if kind in _ROLES else _read_weighted
-    return build(who, read_it(kind, layer.config, arrays, rank), channels_first)
+    if kind in _ROLES:
+        plain = _read_norm(kind, layer.config, arrays, rank, layer.channels)
+    else:
+        plain = _read_weighted(kind, layer.config, arrays, rank)
+    return build(who, plain, channels_first)
 
 
-def _read_norm(kind: str, config: Mapping[str, Any], given: Arrays, rank: int | None) -> Plain:
+def _read_norm(
+    kind: str, config: Mapping[str, Any], given: Arrays, rank: int | None, known: int | None
+) -> Plain:
     role = _ROLES[kind]
     for option in ("axis", "reduction_axes", "feature_axes"):
         value = config.get(option, -1)
@@ -127,10 +133,11 @@ def _read_norm(kind: str, config: Mapping[str, Any], given: Arrays, rank: int | 
             must = f"`{option}` must be the last axis"
             raise ArgumentError(explain("from_flax", must, f"{value}"))
     arrays = {old: given[new] for old, new in _NAMES.items() if new in given}
-    if not arrays:
+    first: Any = next(iter(arrays.values()), None)
+    if first is None and known is None:
         must = "the layer must have an array, which tells its channels"
-        raise ArgumentError(explain("from_flax", must, "none"))
-    channels = next(iter(arrays.values())).shape[-1]
+        raise ArgumentError(explain("from_flax", must, "none", "give a ForeignLayer with `channels`"))
+    channels: Any = known if first is None else first.shape[-1]
     size, groups = config.get("group_size"), config.get("num_groups", 32)
     groups = channels // int(size) if size is not None else int(groups)
     eps = float(config.get("epsilon", _EPSILON[role]))

@@ -36,7 +36,8 @@ def to_keras(layer: nn.Module) -> ForeignLayer:
         layer: batch, layer, group, instance or RMS normalization, linear or convolution, of torch's or normwise's.
 
     Raises:
-        ArgumentError: (a ValueError) another layer, or what Keras has not: a momentum of None, running statistics of
+        ArgumentError: (a ValueError) another layer, one with a norm inside, as `insert` makes them, a weight
+            that is computed, or what Keras has not: a momentum of None, running statistics of
             instances, several normalized axes, padding other than none or "same" with steps of 1.
 
     >>> layer = nn.BatchNorm2d(2, momentum=0.25)
@@ -53,7 +54,7 @@ def to_keras(layer: nn.Module) -> ForeignLayer:
     weights = {"kernel": kernel} | {name: value for name, value in plain.arrays.items() if name == "bias"}
     config: dict[str, Any] = {"use_bias": "bias" in weights}
     if plain.role == "linear":
-        return ForeignLayer("Dense", {"units": plain.channels} | config, weights)
+        return ForeignLayer("Dense", {"units": plain.channels} | config, weights, plain.channels)
     config |= {
         "filters": plain.channels,
         "kernel_size": weight.shape[2:],
@@ -62,7 +63,7 @@ def to_keras(layer: nn.Module) -> ForeignLayer:
         "dilation_rate": plain.dilation,
         "groups": plain.groups,
     }
-    return ForeignLayer(f"Conv{plain.rank}D", config, weights)
+    return ForeignLayer(f"Conv{plain.rank}D", config, weights, plain.channels)
 
 
 def from_keras(
@@ -107,16 +108,18 @@ def _norm_to(plain: Plain) -> ForeignLayer:
     arrays = dict(plain.arrays)
     if plain.role == "rms":  # which always has a scale in Keras
         return ForeignLayer(
-            _NORMS["rms"], config, {"scale": arrays.get("weight", np.ones(plain.channels, np.float32))}
+            _NORMS["rms"],
+            config,
+            {"scale": arrays.get("weight", np.ones(plain.channels, np.float32))},
+            plain.channels,
         )
     config |= {"center": "bias" in arrays, "scale": "weight" in arrays}
     if plain.role == "batch":
         config["momentum"] = 1.0 - plain.momentum
     if plain.role == "group":
         config["groups"] = plain.groups
-    return ForeignLayer(
-        _NORMS[plain.role], config, {new: arrays[old] for old, new in _NAMES.items() if old in arrays}
-    )
+    weights = {new: arrays[old] for old, new in _NAMES.items() if old in arrays}
+    return ForeignLayer(_NORMS[plain.role], config, weights, plain.channels)
 
 
 def _padding_to(plain: Plain) -> str:
@@ -181,9 +184,10 @@ def _read(foreign: ForeignLayer, rank: int | None) -> Plain:
         old: as_array(foreign.weights[new]) for old, new in names.items() if new in foreign.weights
     }
     first: Any = next(iter(arrays.values()), None)
-    if first is None:
-        raise ArgumentError(explain(who, "the layer must have an array, which tells its channels", "none"))
-    channels = first.shape[-1]
+    if first is None and foreign.channels is None:
+        must = "the layer must have an array, which tells its channels"
+        raise ArgumentError(explain(who, must, "none", "give a ForeignLayer with `channels`"))
+    channels: Any = foreign.channels if first is None else first.shape[-1]
     groups = int(config.get("groups", 32))
     eps = float(config.get("epsilon", _EPSILON[role]))
     momentum = 1.0 - float(config.get("momentum", 0.99))
