@@ -136,7 +136,7 @@ def test_the_identity_on_data_is_one_for_any_input() -> None:
     [
         ("layer", BATCHES, "`data` needs a norm with running statistics. Got LayerNorm2d"),
         ("batch", [], "`loader` must give a batch"),
-        ("batch", IMAGES, "`loader` must give one batch after another"),
+        ("batch", IMAGES, "`data` must give one batch after another"),
         ("batch", [(IMAGES[:, :2], 0)], "expected input"),
     ],
 )
@@ -236,3 +236,103 @@ def test_what_was_inserted_is_folded_away_again() -> None:
     kept, edits = nw.fold(insert(model, "group:4", IMAGES)[0].eval(), IMAGES)
     assert isinstance(kept.stem, NormalizedConv2d)
     assert "no fixed scale and shift" in edits["stem.norm"].why or "may do more" in edits["stem.norm"].why
+
+
+def test_a_single_pattern_is_one_pattern() -> None:
+    _, edits = insert(Net(), "batch", IMAGES, only="st*")
+    assert [edit.name for edit in edits.changed] == ["stem"]
+    assert insert(Net(), "batch", IMAGES, only=["stem", "hidden"])[1].changed[1].name == "hidden"
+
+
+def test_one_image_is_no_batch() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    for kind in ("batch", "layer", "group"):
+        with pytest.raises(ArgumentError, match="the example must be a batch"):
+            insert(model, kind, IMAGES[0])
+
+
+def test_what_is_normalized_in_another_shape_or_by_a_function_is_left_alone() -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.n, self.b, self.c = (
+                nn.Linear(4, 4),
+                nn.BatchNorm1d(4),
+                nn.Linear(4, 4),
+                nn.Linear(4, 4),
+            )
+            self.d = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.n(self.a(x).transpose(1, 2)).transpose(1, 2)
+            x = nn.functional.layer_norm(self.b(x).relu(), (4,)) + nn.functional.layer_norm(
+                self.b.weight[:1], (4,)
+            )
+            return self.d(nn.functional.layer_norm(self.c(x), (4,)))
+
+    with pytest.raises(
+        ArgumentError, match=r"a \(`n` normalizes it already\).*c \(a function normalizes it already"
+    ):
+        insert(Rows(), "layer", torch.randn(3, 5, 4, dtype=torch.float64), only=["a", "c"])
+
+
+def test_arguments_by_name_go_on_to_the_layer() -> None:
+    class Up(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.head = nn.ConvTranspose2d(3, 4, 3, stride=2), nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.up(x, output_size=(12, 12)).relu())
+
+    new, _ = insert(Up(), "batch", IMAGES)
+    assert new(IMAGES).shape == (6, 2, 12, 12)
+
+
+def test_behind_an_activation_that_changes_the_width_or_works_in_place() -> None:
+    rows = torch.randn(9, 4, dtype=torch.float64)
+    gated, _ = insert(nn.Sequential(nn.Linear(4, 8), nn.GLU(), nn.Linear(4, 2)), "batch", rows, where="after")
+    assert gated[1].norm.num_features == 4
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 2))
+    new, _ = insert(model, "batch", rows, where="after")
+    assert model[1].inplace
+    torch.testing.assert_close(new[1](model[0](rows)), nw.BatchNorm1d(8)(model[0](rows).relu()))
+
+
+def test_half_precision_starts_as_the_identity_as_nearly_as_it_can() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).bfloat16().eval()
+    rows = torch.randn(64, 4).bfloat16()
+    new, _ = insert(model, "batch", rows, identity=True)
+    torch.testing.assert_close(new.eval()(rows), model(rows), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        (nn.BatchNorm1d, {}, "`kind` must be the name of a normalization"),
+        ("group:x", {}, "the number behind group must count"),
+        ("weight", {}, "the kind must normalize activations"),
+        ("batch", {"batches": 0, "data": []}, "`batches` must be at least 1"),
+    ],
+)
+def test_a_wrong_kind_is_told_even_where_no_layer_is_free(
+    kind: Any, given: dict[str, Any], words: str
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8))
+    with pytest.raises(ArgumentError, match=words):
+        insert(model, kind, torch.randn(9, 4, dtype=torch.float64), **given)
+
+
+def test_random_numbers_go_on_and_no_hook_stays() -> None:
+    model = Net()
+    before = torch.get_rng_state()
+    insert(model, "batch", IMAGES)
+    assert torch.equal(torch.get_rng_state(), before)
+    tables = vars(torch.nn.modules.module)
+    assert not any(
+        tables[name] for name in tables if name.startswith("_global") and name.endswith(("hooks", "kwargs"))
+    )
+
+
+def test_the_record_says_that_optimizers_must_be_told() -> None:
+    assert "add_param_group" in insert(Net(), "batch", IMAGES)[1].notes[0]

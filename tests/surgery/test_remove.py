@@ -44,8 +44,11 @@ def test_what_is_left_is_the_network_without_it(norm: nn.Module) -> None:
     new, edits = remove(model, IMAGES)
     assert [edit.name for edit in edits.changed] == ["1"]
     assert type(new[1]) is nn.Identity
-    assert torch.equal(new[0].bias, torch.zeros(8))
-    assert "`0` gets a bias" in edits["1"].why
+    if getattr(norm, "bias", None) is not None:
+        assert torch.equal(new[0].bias, torch.zeros(8))
+        assert "`0` gets a bias" in edits["1"].why
+    else:
+        assert new[0].bias is None
     plain = nn.Sequential(model[0], nn.ReLU(), model[3])
     assert torch.equal(new(IMAGES), plain(IMAGES))
     assert new[0].weight is model[0].weight
@@ -61,7 +64,7 @@ def test_a_fused_norm_leaves_activation_and_dropout() -> None:
     new, edits = remove(model, ROWS)
     assert [type(part) for part in new[1]] == [nn.ReLU, nn.Dropout]
     assert new[1][1].p == 0.25
-    assert edits["1"].why == "its weight and bias go"
+    assert edits["1"].why == "its weight and bias go; no bias takes the place of its own"
     assert torch.equal(new.eval()(ROWS), model[2](model[0](ROWS).relu()))
 
 
@@ -153,3 +156,54 @@ def test_a_model_that_needs_its_norm_is_told_and_left() -> None:
     with pytest.raises(ArgumentError, match=r"must run without its norms in evaluation.*leave the norms"):
         remove(model, ROWS, inplace=True)
     assert type(model.norm) is nn.BatchNorm1d
+
+
+@pytest.mark.parametrize("source", [None, nn.Sigmoid()])
+def test_what_works_in_place_behind_a_norm_writes_into_a_copy(source: nn.Module | None) -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.source = source or nn.Identity()
+            self.norm, self.act, self.conv = nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.source(x)
+            return x + self.conv(self.act(self.norm(x)))
+
+    model = Block()
+    new, edits = remove(model, IMAGES)
+    assert "a copy is made" in edits["norm"].why
+    x = IMAGES.clone().requires_grad_()
+    shortcut = model.source(x)
+    torch.testing.assert_close(new(x), shortcut + model.conv(shortcut.relu()))
+    assert torch.equal(x, IMAGES)
+    new(x).sum().backward()
+    assert "a copy" not in remove(images(nn.BatchNorm2d(8)), IMAGES)[1]["1"].why
+
+
+def test_a_fused_norm_in_evaluation_leaves_parts_in_evaluation() -> None:
+    fused = nw.BatchNormAct1d(8, activation="relu", dropout=0.5)
+    new, _ = remove(nn.Sequential(nn.Linear(4, 8), fused, nn.Linear(8, 2)).eval(), ROWS)
+    assert not any(module.training for module in new.modules())
+    assert torch.equal(new(ROWS), new(ROWS))
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.RMSNorm(8), nn.BatchNorm1d(8, affine=False), nn.LayerNorm(8, bias=False)]
+)
+def test_a_norm_without_a_bias_gives_none_back(norm: nn.Module) -> None:
+    model = nn.Sequential(nn.Linear(4, 8, bias=False), norm, nn.Linear(8, 2)).double()
+    new, edits = remove(model, ROWS)
+    assert new[0].bias is None
+    assert "bias" not in edits["1"].why
+    assert edits.notes == ()
+
+
+def test_weights_that_are_normalized_are_no_norms_in_between() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 8))
+    _, edits = remove(nn.Sequential(layer, nn.BatchNorm1d(8), nn.Linear(8, 2)), ROWS)
+    assert [edit.name for edit in edits] == ["1"]
+    inserted, _ = insert(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), "batch", ROWS)
+    nn.utils.parametrizations.weight_norm(inserted[0])
+    with pytest.raises(ArgumentError, match="the layer that holds it is parametrized"):
+        remove(inserted, ROWS)

@@ -109,6 +109,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         for handle in self._handles:
             handle.remove()
+            # torch's handle forgets this table, and torch.compile warns of global hooks ever after.
+            hooks._global_forward_hooks_with_kwargs.pop(handle.id, None)
 
     @property
     def failed(self) -> str:

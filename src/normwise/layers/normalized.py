@@ -18,12 +18,12 @@ class Normalized(nn.Module):
 
     norm: nn.Module
 
-    def forward(self, input: Tensor, *others: Any) -> Tensor:
+    def forward(self, input: Tensor, *others: Any, **named: Any) -> Tensor:
         """What the layer gives, normalized."""
         if is_traced(input):
-            traced: Tensor = as_leaf(self, input, *others)
+            traced: Tensor = as_leaf(self, input, *others, **named)
             return traced
-        output: Tensor = self.norm(super().forward(input, *others))
+        output: Tensor = self.norm(super().forward(input, *others, **named))
         return output
 
 

@@ -15,9 +15,9 @@ from normwise.errors import ArgumentError, explain
 Forward = Callable[[nn.Module, Any], Any]
 
 
-def check_loader(who: str, loader: Any, *, again: bool) -> None:
+def check_loader(who: str, loader: Any, *, again: bool, name: str = "loader") -> None:
     """Raise `ArgumentError`, a ValueError, unless this gives batches; where asked for, more than once."""
-    must, hint = "`loader` must give one batch after another", "a list of batches is one, too: [batch]"
+    must, hint = f"`{name}` must give one batch after another", "a list of batches is one, too: [batch]"
     batched = hasattr(loader, "__iter__") or hasattr(loader, "__getitem__")
     if isinstance(loader, Tensor | str | Mapping) or not batched:
         raise ArgumentError(explain(who, must, f"a {type(loader).__name__}", hint))

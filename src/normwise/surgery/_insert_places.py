@@ -9,7 +9,25 @@ from torch import nn
 
 from normwise.graph import Call, Graph
 from normwise.layers.normalized import NORMALIZED
+from normwise.surgery._insert_norms import is_norm
 from normwise.surgery._survey import Survey
+
+_SHAPES = frozenset(
+    (
+        *("view", "_unsafe_view", "reshape", "transpose", "permute", "t", "unsqueeze", "squeeze", "flatten"),
+        *("clone", "contiguous", "expand", "alias"),
+    )
+)
+"""Operators that give the same values in another shape."""
+
+_NORMS = frozenset(
+    (
+        *("native_layer_norm", "native_group_norm", "native_batch_norm", "_native_batch_norm_legit"),
+        *("batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "_fused_rms_norm"),
+        *("cudnn_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"),
+    )
+)
+"""Operators that normalize."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +50,7 @@ class Place:
 def why_not(survey: Survey, graph: Graph, name: str, module: nn.Module, calls: Sequence[Call]) -> str | None:
     """Why a layer cannot hold a norm; None where it can."""
     if not calls:
-        return "it is not called on the example"
+        return f"it is not called on the example in {'training' if graph.training else 'evaluation'}"
     if len(calls) > 1:
         return f"it is called {len(calls)} times, and one norm would mix what differs"
     if survey.shared(module):
@@ -61,6 +79,24 @@ def is_output(graph: Graph, call: Call, survey: Survey) -> bool:
         reached.update(op.outputs)
         reached.update(op.writes)
     return True
+
+
+def normalized_already(survey: Survey, graph: Graph, call: Call) -> str | None:
+    """What normalizes a layer's outputs, as they are or in another shape; None where nothing does."""
+    waiting, seen = list(call.outputs), set(call.outputs)
+    while waiting:
+        value = waiting.pop()
+        for other in graph.calls:
+            if other.inputs[:1] == (value,) and is_norm(survey.at[other.module]):
+                return f"`{other.module}` normalizes it already"
+        for op in graph.readers(value):
+            base = op.name.split(".")[1]
+            if base in _NORMS:
+                return "a function normalizes it already"
+            if base in _SHAPES:
+                waiting += [each for each in op.outputs if each not in seen]
+                seen.update(op.outputs)
+    return None
 
 
 def activation_behind(survey: Survey, graph: Graph, call: Call) -> tuple[str, str | None]:

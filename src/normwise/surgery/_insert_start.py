@@ -45,7 +45,7 @@ def passes(
             arguments, named = arguments_of(example)
             model(*arguments, **named)
             return
-        check_loader("insert", data, again=False)
+        check_loader("insert", data, again=False, name="data")
         for batch in batches_of(data, batches):
             call(model, batch) if forward is None else forward(model, batch)
 
@@ -89,6 +89,9 @@ def calibrated(
 ) -> dict[str, dict[str, Tensor]]:
     """Give the norms of the trial the statistics of the data; the states of the norms by their places."""
     names = [f"{place.target}.norm" if place.target else "norm" for place in places]
+    check_loader("insert", data, again=False, name="data")
+    if iter(data) is data:
+        data = list(batches_of(data, batches))  # it is gone over once for each norm
     recalibrate(trial, data, forward=forward, how="sequential", where=names, batches=batches, inplace=True)
     return _states(trial, places)
 
@@ -119,7 +122,8 @@ def check_identity(model: nn.Module, trial: nn.Module, example: Any) -> None:
     for one, other in zip(before, after, strict=True):
         largest = float(one.abs().max()) if one.numel() else 0.0
         apart = float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
-        if not apart <= 1e-4 * max(largest, 1e-30):
+        limit = max(1e-4, 16 * torch.finfo(one.dtype).eps) if one.is_floating_point() else 0.0
+        if not apart <= limit * max(largest, 1e-30):
             raise ArgumentError(
                 explain(
                     "insert",

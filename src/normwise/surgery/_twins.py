@@ -143,7 +143,7 @@ def _settings(kind: Layer) -> set[str]:
 
 
 def _fresh(kind: Layer, module: nn.Module, **finish: Any) -> nn.Module:
-    """A new module of the class with the settings of this one, and values of its own."""
+    """A new module of the class with the settings of this one, and values of its own; nobody's random numbers move."""
     accepted = inspect.signature(kind).parameters
     # A parameter is no setting: what it was to begin with may be under the same name.
     named = _settings(kind) - module._parameters.keys()
@@ -154,7 +154,7 @@ def _fresh(kind: Layer, module: nn.Module, **finish: Any) -> nn.Module:
         arguments |= {"device": tensors[0].device, "dtype": floating[0] if floating else None}
     if "bias" in accepted:
         arguments["bias"] = module._parameters.get("bias") is not None
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return kind(**arguments, **finish)
 
 

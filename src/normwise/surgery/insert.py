@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain, unknown_name
-from normwise.graph import Call, Graph, trace
+from normwise.graph import Graph, trace
 from normwise.layers.normalized import NORMALIZED, normalized
 from normwise.results.edits import Edit, Edits
 from normwise.surgery._batches import Forward
 from normwise.surgery._copy import copied
-from normwise.surgery._insert_norms import is_norm, norm_for
-from normwise.surgery._insert_places import Place, activation_behind, is_output, why_not
+from normwise.surgery._insert_norms import norm_for, parsed
+from normwise.surgery._insert_places import Place, activation_behind, is_output, normalized_already, why_not
 from normwise.surgery._insert_start import (
     calibrated,
     check_identity,
@@ -31,6 +31,10 @@ from normwise.surgery._twins import describe
 
 WHERE = ("before", "after")
 
+UNTOLD = (
+    "an optimizer made before does not know the new parameters: make it anew, or give them to add_param_group"
+)
+
 
 def insert(
     model: nn.Module,
@@ -38,7 +42,7 @@ def insert(
     example: Any,
     *,
     where: str = "before",
-    only: Sequence[str] = ("*",),
+    only: str | Sequence[str] = "*",
     output: bool = False,
     identity: bool = False,
     data: Iterable[Any] | None = None,
@@ -64,7 +68,7 @@ def insert(
         example: a batch of inputs: a tensor, a tuple of arguments, or a dict of named ones; two samples or more for
             kinds that read the batch.
         where: "before" or "after" the activation.
-        only: patterns of names, as of files, of the layers that may get a norm.
+        only: a pattern of names, as of files, or several, of the layers that may get a norm.
         output: normalize the last layers as well.
         identity: start as the identity in evaluation: the norm's running statistics are those of the data, else of the
             example, its weight and bias what takes them back. Of kinds that keep running statistics alone.
@@ -91,13 +95,18 @@ def insert(
     name  before     after                    why
     0     nn.Linear  nn.Linear → BatchNorm1d  before the activation; its bias is dropped, which the norm cancels
     2     nn.Linear  left alone               it gives the model's outputs
+    note: an optimizer made before does not know the new parameters: make it anew, or give them to add_param_group
     """
     check_model("insert", model)
     if where not in WHERE:
         raise unknown_name("insert", "place", where, WHERE)
-    graph = trace(model, example, who="insert")
+    if batches is not None and batches < 1:
+        raise ArgumentError(explain("insert", "`batches` must be at least 1", f"{batches}"))
+    parsed(kind)
+    only = (only,) if isinstance(only, str) else tuple(only)
+    graph = trace(model if where == "before" else _out_of_place(model), example, who="insert")
     work = model if inplace else copied(model, "insert")
-    places, entries = _planned(work, graph, kind, where, tuple(only), output)
+    places, entries = _planned(work, graph, kind, where, only, output)
     if not places:
         raise ArgumentError(
             explain(
@@ -121,7 +130,16 @@ def insert(
     _apply(work, places)
     for name, state in start.items():
         norm_at(work, name).load_state_dict(state)
-    return work, Edits("insert", tuple(entries))
+    return work, Edits("insert", tuple(entries), (UNTOLD,))
+
+
+def _out_of_place(model: nn.Module) -> nn.Module:
+    """A copy whose activations leave their inputs as they are, so that it shows who reads what."""
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        if type(module).__module__ == "torch.nn.modules.activation" and getattr(module, "inplace", False):
+            module.inplace = False  # type: ignore[assignment]  # as torch types attributes of modules
+    return twin
 
 
 def _planned(
@@ -140,7 +158,7 @@ def _planned(
         if reason is None and not output and is_output(graph, calls[0], survey):
             reason = "it gives the model's outputs"
         if reason is None:
-            reason = _normalized_already(survey, graph, calls[0])
+            reason = normalized_already(survey, graph, calls[0])
         if reason is not None:
             entries.append(Edit(name, before, before, reason))
             continue
@@ -151,6 +169,7 @@ def _planned(
             if reason is not None:
                 entries.append(Edit(name, before, before, reason))
                 continue
+            value = graph.values[graph.calls_of(target)[0].outputs[0]]
         try:
             norm, cancels = norm_for(kind, module, value.shape, value.device, value.dtype)
         except ArgumentError as error:
@@ -163,13 +182,6 @@ def _planned(
         places.append(Place(name, target, norm, drops))
         entries.append(Edit(target, shown, f"{shown} → {type(norm).__name__}", why))
     return places, entries
-
-
-def _normalized_already(survey: Survey, graph: Graph, call: Call) -> str | None:
-    for other in graph.calls:
-        if call.outputs and other.inputs[:1] == call.outputs and is_norm(survey.at[other.module]):
-            return f"`{other.module}` normalizes it already"
-    return None
 
 
 def _apply(model: nn.Module, places: Sequence[Place]) -> None:

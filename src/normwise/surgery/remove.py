@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain
 from normwise.graph import Graph, trace
@@ -29,6 +29,10 @@ from normwise.surgery._twins import obstacle
 
 _WHAT = "a normalization"
 
+_NOTES = (
+    "an optimizer made before does not know the new biases: make it anew, or give them to add_param_group",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class _Place:
@@ -38,11 +42,21 @@ class _Place:
         name: of the norm.
         reading: what it is; None for one of normwise's that `convert` does not read.
         biased: name of the layer before it, which gets a bias; None for none.
+        written: what follows writes into what the norm gave, so that a copy must stand there.
     """
 
     name: str
     reading: Reading | None
     biased: str | None
+    written: bool
+
+
+class Copy(nn.Module):
+    """Gives a copy of its input, for what follows to write into."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The same values in other memory."""
+        return input.clone()
 
 
 def remove(
@@ -50,9 +64,10 @@ def remove(
 ) -> tuple[nn.Module, Edits]:
     """Take the normalizations out of a model: the plain network that a comparison begins with. To be trained anew.
 
-    Each norm becomes an `nn.Identity` under its name, a fused one its activation and dropout; what `insert` put into a
-    layer is gone, and the layer is of torch's class again. A linear layer or convolution without bias whose outputs
-    went into the norm and nowhere else gets one, of zeros, because the norm's own goes.
+    Each norm becomes an `nn.Identity` under its name, or a copy where what follows works in place; a fused one becomes
+    its activation and dropout; what `insert` put into a layer is gone, and the layer is of torch's class again. Where
+    the norm had a bias, a linear layer or convolution without one whose outputs went into the norm alone, and which is
+    called once, gets a bias of zeros in its place; the record says where nothing does.
 
     This is no `fold`: outputs become others. Left alone, with the reason in the record: norms whose class is not known,
     that hold an activation of their own (EvoNorm, Filter Response Normalization), or are called with a residual.
@@ -76,6 +91,7 @@ def remove(
     remove: 1 place changed, 0 left alone
     name  before          after        why
     1     nn.BatchNorm1d  nn.Identity  its weight and bias go; `0` gets a bias
+    note: an optimizer made before does not know the new biases: make it anew, or give them to add_param_group
     >>> new[0].bias is None, new[1]
     (False, Identity())
     """
@@ -83,6 +99,7 @@ def remove(
     graph = trace(model, example, who="remove")
     survey = Survey(model)
     chosen = selected("remove", model, where, _is_meant, _WHAT)
+    chosen = {name: module for name, module in chosen.items() if ".parametrizations." not in f".{name}"}
     places: list[_Place] = []
     entries: list[Edit] = []
     for name, module in chosen.items():
@@ -92,10 +109,8 @@ def remove(
             entries += [Edit(other, before, before, found) for other in survey.names[id(module)]]
             continue
         places.append(found)
-        after = "" if _holder(model, name) is not None else described(_instead(found.reading))
-        said = ["its " + " and ".join(module._parameters) + " go"] if list(module.parameters()) else []
-        said += [f"`{found.biased}` gets a bias"] if found.biased is not None else []
-        why = "; ".join(said) or "nothing else changes"
+        after = "" if _holder(model, name) is not None else described(_instead(found))
+        why = _said(module, found)
         entries += [Edit(other, before, after, why) for other in survey.names[id(module)]]
     if not places:
         reasons = Edits("remove", tuple(entries)).reasons
@@ -104,7 +119,21 @@ def remove(
     hint = "leave the norms that the model cannot do without out by `where`"
     check_runs("remove", _apply(twin(model), places), example, how="without its norms", hint=hint)
     result = _apply(model if inplace else copied(model, "remove"), places)
-    return result, Edits("remove", tuple(entries))
+    return result, Edits(
+        "remove", tuple(entries), _NOTES if any(p.biased is not None for p in places) else ()
+    )
+
+
+def _said(module: nn.Module, place: _Place) -> str:
+    held = [name for name, parameter in module._parameters.items() if parameter is not None]
+    said = [f"its {' and '.join(held)} {'goes' if len(held) == 1 else 'go'}"] if held else []
+    if place.biased is not None:
+        said.append(f"`{place.biased}` gets a bias")
+    elif "bias" in held:
+        said.append("no bias takes the place of its own")
+    if place.written:
+        said.append("a copy is made for what works in place behind it")
+    return "; ".join(said) or "nothing else changes"
 
 
 def _is_meant(module: nn.Module) -> bool:
@@ -134,7 +163,13 @@ def _planned(survey: Survey, graph: Graph, name: str, module: nn.Module) -> _Pla
     calls = graph.calls_of(name)
     if any(len(call.inputs) != 1 for call in calls):
         return "it is called with more than one tensor"
-    return _Place(name, reading, _before(survey, graph, name))
+    holder = _holder(survey.model, name)
+    if holder is not None and type(holder) not in NORMALIZED.values():
+        return "the layer that holds it is parametrized"
+    later = (op for call in calls for value in call.outputs for op in graph.writers(value) if not call.holds(op))
+    written = holder is None and any(True for _ in later)
+    bias = module._parameters.get("bias") is not None
+    return _Place(name, reading, _before(survey, graph, name) if bias else None, written)
 
 
 def _before(survey: Survey, graph: Graph, name: str) -> str | None:
@@ -165,14 +200,14 @@ def _holder(model: nn.Module, name: str) -> Normalized | None:
     return owner if isinstance(owner, Normalized) and key == "norm" else None
 
 
-def _instead(reading: Reading | None) -> nn.Module:
+def _instead(place: _Place) -> nn.Module:
     """What stands in the norm's place."""
-    finish = {} if reading is None else reading.finish
+    finish = {} if place.reading is None else place.reading.finish
     activation, rate = finish.get("activation", "none"), finish.get("dropout", 0.0)
     parts = [] if activation == "none" else [make_activation(activation, "remove")]
     parts += [nn.Dropout(rate)] if rate else []
     if len(parts) < 2:
-        return parts[0] if parts else nn.Identity()
+        return parts[0] if parts else Copy() if place.written else nn.Identity()
     return nn.Sequential(*parts)
 
 
@@ -182,7 +217,7 @@ def _apply(model: nn.Module, places: list[_Place]) -> nn.Module:
         if holder is None:
             module = model.get_submodule(place.name)
             carried = frozenset() if place.reading is None else place.reading.carried
-            become(module, _instead(place.reading), carried)
+            become(module, _instead(place).train(module.training), carried)
         else:
             plain(holder)
         if place.biased is not None:
