@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 
 from normwise.diagnose.facts import Facts, RunFacts
 from normwise.diagnose.outcome import LITTLE, decades, gained, learned_little, progress
@@ -55,9 +54,9 @@ def _unstable(facts: Facts) -> Vital:
     if run is not None and run.gradient_norms:
         finite = [norm for norm in run.gradient_norms if math.isfinite(norm)]
         if finite and len(finite) == len(run.gradient_norms):
-            jump = max(finite) / max(statistics.median(finite), 1e-30)
-            bad = bad or (jump >= _JUMP and learned_little(run))
-            parts.append(f"the largest of {len(finite)} steps is {jump:.3g} times the median")
+            jump = max(finite) / max(finite[0], 1e-30)
+            bad = bad or jump >= _JUMP
+            parts.append(f"the largest of {len(finite)} steps is {jump:.3g} times the first")
         else:
             bad = True
             parts.append(f"not finite at step {run.diverged}")

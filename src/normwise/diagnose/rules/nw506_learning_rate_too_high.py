@@ -15,6 +15,9 @@ from normwise.results.diagnosis import Evidence, Finding
 _LARGE = 0.1
 """‖Δw‖ / ‖w‖ of one step: TheDeepChecker's upper bound."""
 
+_WHOLE = 1.0
+"""A step as large as the weights themselves is too large whatever comes of it."""
+
 _RISE = 2.0
 
 _HALF = 0.5
@@ -23,10 +26,10 @@ _HALF = 0.5
 
 def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
-    if run is None or setup is None or not run.losses or not _falls_short(run):
+    update = None if run is None else early_update(run)
+    if run is None or setup is None or update is None or not run.losses:
         return
-    update = early_update(run)
-    if update is None:
+    if not _falls_short(run) and update < _WHOLE:
         return
     rise = _rise(run)
     if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):
