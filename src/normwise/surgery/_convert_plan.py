@@ -84,6 +84,9 @@ def _place(
     if isinstance(built, str):
         apart = ": `decelerate` takes the layer apart" if reading.finish and LINK in vars(module) else ""
         return Place(module, reading, None, built + apart)
+    read_by = survey.read(module)
+    if read_by is not None:
+        return Place(module, reading, None, read_by)
     if state_hooks(module) and _keys(built.module) != _keys(module):
         return Place(module, reading, None, "it has hooks on its state_dict, whose keys would be others")
     if graph is not None and not shapes:

@@ -8,6 +8,7 @@ from torch import nn
 
 from normwise.errors import ArgumentError, explain
 from normwise.surgery._held import held
+from normwise.surgery._owners import read_by_owner
 from normwise.surgery._twins import obstacle
 
 _CLOSED = {
@@ -63,14 +64,23 @@ class Survey:
                 if type(module).__module__.startswith(package):
                     self._closed.update((id(inner), reason) for inner in module.modules())
         self._held = held(self.modules)
+        self._read = read_by_owner(self.modules)
 
-    def obstacle(self, module: nn.Module) -> str | None:
-        """Why another module must not take this one's place; None where it may."""
-        return self.taken(module) or obstacle(module)
+    def obstacle(self, module: nn.Module, *, same: bool = False) -> str | None:
+        """Why another module must not take this one's place; None where it may. `same`: as in `taken`."""
+        return self.taken(module, same=same) or obstacle(module)
 
-    def taken(self, module: nn.Module) -> str | None:
-        """Who else has read or holds a module, whatever it is itself, and so keeps it; None where nobody does."""
-        return self._closed.get(id(module)) or self._held.get(id(module))
+    def taken(self, module: nn.Module, *, same: bool = False) -> str | None:
+        """Who else has read or holds a module, whatever it is itself, and so keeps it; None where nobody does.
+
+        `same`: one of the same operation is to take the place, with what its owner reads under the same names.
+        """
+        found = self._closed.get(id(module)) or self._held.get(id(module))
+        return found or (None if same else self.read(module))
+
+    def read(self, module: nn.Module) -> str | None:
+        """Who reads the parameters of a module in place of a call, now or in evaluation; None where nobody does."""
+        return self._read.get(id(module))
 
     def shared(self, module: nn.Module) -> bool:
         """Whether the module stands at several places."""

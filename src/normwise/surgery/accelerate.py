@@ -102,7 +102,7 @@ def _left_alone(survey: Survey, module: nn.Module) -> str | None:
     """Why a norm or dropout stays as it is; None where it need not."""
     kind = type(module)
     if kind in FASTER or kind in FUSED:
-        return survey.obstacle(module)
+        return survey.obstacle(module, same=True)
     if kind.__module__.startswith("normwise.layers"):
         return None
     if isinstance(module, LazyModuleMixin):

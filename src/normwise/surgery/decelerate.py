@@ -75,7 +75,7 @@ def decelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
             else:
                 edits[name] = (describe(module), left)
         elif kind in TORCHS:
-            left = survey.obstacle(module) or unlike_torch(module)
+            left = survey.obstacle(module, same=True) or unlike_torch(module)
             if left is None:
                 new[id(module)] = rebuild(module, TORCHS[kind])
             edits[name] = (describe(new.get(id(module), module)), left or "the same operation")
@@ -110,7 +110,7 @@ def _left_alone(
     if len(identities) < len(records):
         return "a place that it had vacated is gone, or taken"
     for module in (fused, *identities):
-        obstacle = survey.obstacle(module) or unlike_torch(module)
+        obstacle = survey.obstacle(module, same=True) or unlike_torch(module)
         if obstacle is not None:
             return obstacle if module is fused else f"`{survey.names[id(module)][0]}`: {obstacle}"
     names = [name for record in records if (name := activation_name(record.module)) is not None]
