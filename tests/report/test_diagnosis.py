@@ -146,6 +146,15 @@ def test_a_series_in_one_line(values: tuple[float | None, ...], log: bool, drawn
     assert len(line) < 64
 
 
+def test_many_lines_of_code_are_cut_until_all_are_asked_for() -> None:
+    code = tuple(f"layer_{i}.bias = None" for i in range(9))
+    long = replace(DIAGNOSIS, findings=(replace(BIAS, code_lines=code),))
+    assert "layer_5.bias = None\n           # 3 more like these: --verbose\n" in str(long)
+    assert "layer_8" not in str(long)
+    assert "layer_8.bias = None" in terminal(long, verbose=True)
+    assert "more like these" not in terminal(long, verbose=True)
+
+
 def test_proofs_are_told_and_so_is_that_none_helps() -> None:
     text = " ".join(str(replace(DIAGNOSIS, proofs=(HELPS, SAME))).split())
     assert "a norm: helps by +4 pp [+3, +5] accuracy against no change; 5 seeds of 200 steps" in text

@@ -82,4 +82,6 @@ Out = Annotated[
     ),
 ]
 Json = Annotated[bool, _option("As one JSON object.", _ANSWER, "--json")]
-Verbose = Annotated[bool, _option("Name every rule that was asked.", _ANSWER, "--verbose", "-v")]
+Verbose = Annotated[
+    bool, _option("Name every rule that was asked, show all lines of code.", _ANSWER, "--verbose", "-v")
+]

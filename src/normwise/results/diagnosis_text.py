@@ -30,6 +30,7 @@ WIDTH = 100
 """Columns of the plain form; lines of code may be longer."""
 
 _IN = 7
+_MOST_CODE = 6
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def lines(diagnosis: Diagnosis, *, verbose: bool = False) -> Iterator[Line]:
 
     Args:
         diagnosis: the answer.
-        verbose: name every rule that was asked.
+        verbose: name every rule that was asked, and give all lines of code.
     """
     yield Line(((diagnosis.subject, "muted"),))
     yield Line(())
@@ -68,7 +69,7 @@ def lines(diagnosis: Diagnosis, *, verbose: bool = False) -> Iterator[Line]:
         yield _vital(vital, width)
     yield Line(())
     for finding in diagnosis.findings:
-        yield from _finding(finding, 0)
+        yield from _finding(finding, 0, verbose=verbose)
         yield Line(())
     if diagnosis.proofs:
         yield from _proofs(diagnosis.proofs)
@@ -109,7 +110,7 @@ def _vital(vital: Vital, width: int) -> Line:
     return Line(((question, "strong"), *spans), 0, width + 2)
 
 
-def _finding(finding: Finding, depth: int) -> Iterator[Line]:
+def _finding(finding: Finding, depth: int, *, verbose: bool) -> Iterator[Line]:
     at = depth * _IN
     head: tuple[Span, ...] = (
         (finding.code, "bad"),
@@ -128,10 +129,14 @@ def _finding(finding: Finding, depth: int) -> Iterator[Line]:
         yield Line((("also ", "muted"), (others(finding), "layer")), inner, 2)
     if finding.remedy:
         yield Line((("help: ", "good"), (help_words(finding), "plain")), inner, 2)
-    for code in finding.code_lines:
+    shown = finding.code_lines if verbose else finding.code_lines[:_MOST_CODE]
+    for code in shown:
         yield Line(((code, "code"),), inner + 4, whole=True)
+    if len(shown) < len(finding.code_lines):
+        more = len(finding.code_lines) - len(shown)
+        yield Line(((f"# {more} more like these: --verbose", "muted"),), inner + 4)
     for dependent in finding.dependents:
-        yield from _finding(dependent, depth + 1)
+        yield from _finding(dependent, depth + 1, verbose=verbose)
 
 
 def _proofs(proofs: Sequence[Proof]) -> Iterator[Line]:
