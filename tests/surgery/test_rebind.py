@@ -103,6 +103,36 @@ def test_new_parameters_join_the_group_of_their_layer() -> None:
     assert not any(new[1].alpha is p for p in optimizer.param_groups[0]["params"])
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_new_parameters_come_in_the_order_of_the_model(inplace: bool) -> None:
+    torch.manual_seed(0)
+    old = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+    optimizer, x = torch.optim.Adam(old.parameters()), torch.randn(8, 4)
+    step(old, optimizer, x)
+    new, edits = convert(old, "batch", "dynamic_tanh", data=[x], inplace=inplace)
+    for _ in range(2):
+        edits.rebind(optimizer)
+        assert [id(p) for p in bound(optimizer)[0]] == [id(p) for p in new.parameters()]
+    step(new, optimizer, x)
+    # As a run is resumed: by number, so that another order would give moments to others, silently.
+    resumed = torch.optim.Adam(new.parameters())
+    resumed.load_state_dict(optimizer.state_dict())
+    for parameter in new.parameters():
+        torch.testing.assert_close(resumed.state[parameter], optimizer.state[parameter], rtol=0, atol=0)
+
+
+def test_a_group_in_another_order_keeps_it() -> None:
+    old = network()
+    (first, second), norm = (list(old[place].parameters()) for place in (0, 3)), list(old[1].parameters())
+    optimizer = torch.optim.SGD([{"params": [*second, *first]}, {"params": norm[::-1]}], lr=0.1)
+    new, edits = convert(old, "batch", "dynamic_tanh")
+    edits.rebind(optimizer)
+    expected = [[*second, *first], [new[1].bias, new[1].alpha, new[1].weight]]
+    assert [[id(p) for p in group] for group in bound(optimizer)] == [
+        [id(p) for p in group] for group in expected
+    ]
+
+
 def test_what_is_not_trained_is_not_added() -> None:
     old = network()
     optimizer = torch.optim.SGD([*old[0].parameters(), *old[3].parameters()], lr=0.1)

@@ -50,7 +50,8 @@ class Conversion(Edits):
 
         A parameter that was replaced is replaced in its group, and its state (momentum, moments, steps) goes over
         where the shape is the same. What has no successor is dropped with its state. What is new joins the group of the
-        parameters of its layer. Doing it twice is doing it once.
+        parameters of its layer, at the place at which ``model.parameters()`` gives it: so the optimizer's state_dict
+        fits one that is made anew for the converted model. Doing it twice is doing it once.
 
         Returns:
             What was changed, parameter by parameter.
@@ -67,6 +68,8 @@ def _rebind(rebinding: Rebinding, optimizer: Any) -> Edits:
     entries: list[Edit] = []
     groups, state = [], dict(optimizer.state)
     bound = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    # The parameters of the new model come first among the names, and in its order.
+    order = {key: number for number, key in enumerate(rebinding.names)}
     for number, group in enumerate(optimizer.param_groups):
         named = group.get("param_names") or [None] * len(group["params"])
         kept: list[tuple[Tensor, str | None]] = []
@@ -80,7 +83,7 @@ def _rebind(rebinding: Rebinding, optimizer: Any) -> Edits:
         for key, (parameter, beside) in rebinding.added.items():
             if key not in bound and here & set(beside):
                 bound.add(key)
-                kept.append((parameter, rebinding.names[key][0]))
+                kept.insert(_place(order, kept, parameter), (parameter, rebinding.names[key][0]))
                 after = f"in group {number}"
                 entries.append(Edit(rebinding.names[key][0], "", after, "new, beside those of its layer"))
         groups.append(kept)
@@ -91,6 +94,18 @@ def _rebind(rebinding: Rebinding, optimizer: Any) -> Edits:
     optimizer.state.clear()
     optimizer.state.update(state)
     return Edits("rebind", tuple(entries))
+
+
+def _place(order: dict[int, int], kept: list[tuple[Tensor, str | None]], new: Tensor) -> int:
+    """Where a parameter belongs in a group: right behind the nearest that comes before it in the new model.
+
+    An optimizer that is made anew has this order, and a state_dict knows parameters by their number alone.
+    """
+    mine = order[id(new)]
+    before = [(order.get(id(p), -1), at) for at, (p, _) in enumerate(kept) if order.get(id(p), mine) < mine]
+    if before:
+        return max(before)[1] + 1
+    return 0
 
 
 def _moved(
