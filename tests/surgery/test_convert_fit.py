@@ -96,6 +96,25 @@ def test_the_mean_of_the_first_norm_is_matched_by_layer_norms_too(stir: Stir) ->
         assert ("alpha fitted" in edits["1"].why) is (target == "dynamic_tanh")
 
 
+@pytest.mark.parametrize("target", ["group:2", "instance", "batch"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_layer_norm_over_positions_becomes_one_over_channels(target: str, count: int) -> None:
+    old = nn.Sequential(nn.Conv2d(3, 12, 3), nn.LayerNorm((12, 5, 3)), nn.Tanh(), nn.Conv2d(12, 2, 3))
+    with torch.no_grad():
+        old[1].weight.normal_(1.0, 0.1)
+        old[1].weight[::2].neg_()
+        old[1].bias.normal_()
+    batches = [torch.randn(IMAGES) + number for number in range(count)]
+    new, edits = convert(old, "layer", target, data=batches)
+    assert "weight and bias of each position: averaged" in edits["1"].why
+    assert "weight and bias fitted to the data" in edits["1"].why
+    mean, var = zip(*(moments(model[:2], batches) for model in (old, new)), strict=True)
+    np.testing.assert_allclose(mean[1], mean[0], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(var[1], var[0], rtol=1e-9)
+    assert (new[1].weight[::2] < 0).all()
+    assert (new[1].weight[1::2] > 0).all()
+
+
 def test_alpha_is_the_nearest_in_least_squares() -> None:
     torch.manual_seed(3)
     old = nn.Sequential(nn.LayerNorm(16))

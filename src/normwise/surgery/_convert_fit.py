@@ -104,7 +104,10 @@ def _layer(module: nn.Module, place: Place) -> _Layer:
     weight = module._parameters.get("weight")
     shape = tuple(weight.shape) if weight is not None else reading.shape
     shape = shape if reading.rank == TRAILING and len(shape) == len(reading.shape) else ()
-    sign = None if reading.weight is None else torch.sign(reading.weight.detach().double())
+    # Of the new weight, which is averaged where the old one had one value for each position.
+    sign = None
+    if weight is not None and reading.weight is not None:
+        sign = torch.where(weight.detach() < 0, -1.0, 1.0).double()
     return _Layer(module, same.module.eval(), shape, built.fresh, sign, Pooled())
 
 
