@@ -144,7 +144,9 @@ def parse_source(given: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         UnknownNameError, ArgumentError: there is no such normalization here, or a number came with it.
     """
-    names = (given,) if isinstance(given, str) else tuple(given)
+    # What is neither a name nor several of them is refused below, with its class.
+    several = isinstance(given, Sequence | set | frozenset) and not isinstance(given, str)
+    names: tuple[str, ...] = tuple(given) if several else (given,)  # type: ignore[assignment]
     for name in names:
         if ":" in _checked("source", name) or name == "masked":
             hint = "batch" if name == "masked" else name.partition(":")[0]
@@ -158,7 +160,8 @@ def parse_source(given: str | Sequence[str]) -> tuple[str, ...]:
 def _checked(what: str, text: Any) -> str:
     if not isinstance(text, str):
         must = f"`{what}` must be the name of a normalization"
-        raise ArgumentError(explain("convert", must, f"a {type(text).__name__}", "as in 'batch'"))
+        got = f"the class {text.__name__}" if isinstance(text, type) else f"a {type(text).__name__}"
+        raise ArgumentError(explain("convert", must, got, "as in 'batch'"))
     name = text.partition(":")[0]
     if name not in TITLES and name not in WHOLE:
         raise unknown_name("convert", "normalization", name, [*TITLES, *WHOLE])
