@@ -160,6 +160,20 @@ def test_runs_that_diverge_count_as_the_best_constant_answer() -> None:
     assert trial.metric_after(setup, data, 20, 0) == pytest.approx(share)
 
 
+def test_a_training_whose_loss_is_infinite_once_has_diverged() -> None:
+    setup, data = trial.drawn(subject(), 0)
+    losses: list[Tensor] = []
+
+    def breaks(output: Tensor, targets: Tensor) -> Tensor:
+        losses.append(F.cross_entropy(output, targets))
+        return losses[-1] + (math.inf if len(losses) == 35 else 0)
+
+    assert trial.metric_after(setup, data, 40, 0) > 0.7
+    setup, _ = trial.drawn(subject(), 0)
+    assert trial.metric_after(replace(setup, loss=breaks), data, 40, 0) < 0.5
+    assert len(losses) == 35
+
+
 def test_an_r2_far_below_that_of_the_mean_is_no_worse_than_a_diverged_run() -> None:
     setup, data = trial.drawn(subject(lr=0.0), 0)
     targets, held_out = data.targets.float(), data.validation_targets.float()
@@ -171,8 +185,8 @@ def test_an_r2_far_below_that_of_the_mean_is_no_worse_than_a_diverged_run() -> N
     assert metric_of(model(data.validation_inputs).detach(), held_out, data) < -1000
 
 
-@pytest.mark.parametrize("clip", [None, 0.1])
-def test_a_trial_trains_as_a_watched_run_does(clip: float | None) -> None:
+@pytest.mark.parametrize(("clip", "evaluates"), [(None, False), (0.1, False), (None, True)])
+def test_a_trial_trains_as_a_watched_run_does(clip: float | None, evaluates: bool) -> None:
     def make() -> nn.Module:
         return nn.Sequential(
             nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3)
@@ -182,6 +196,7 @@ def test_a_trial_trains_as_a_watched_run_does(clip: float | None) -> None:
     setup, data = trial.drawn(given, 3)
     data = fewer(data, 512)
     setup = replace(remedies.standardise_inputs(setup), clip=clip, optimizer=OptimizerChoice("Adam", 0.01))
+    setup = replace(setup, evaluates=evaluates)
     watched = run(setup, data, 30, seed=7, watch=False).evaluated[-1]
     assert trial.metric_after(remedies.copied(setup), data, 30, 7) == watched.validation_metric
 
@@ -287,12 +302,15 @@ def test_the_verdict_has_a_headline_and_the_best_first() -> None:
     )
     assert said.splitlines() == [
         "2 of 3 remedies help",
-        "  NW3 at `0`: do it: helps by +12 pp [+11, +13] held-out accuracy against no change (5 seeds, 200 steps)",
-        "  NW2 at `0`: do it: helps by +3 pp [+2, +4] held-out accuracy against no change (5 seeds, 200 steps)",
-        "  NW1 at `0`: do it: no difference, +0.2 pp [-0.8, +1.2] held-out accuracy against no change "
+        "  NW3 at `0`: do it: helps by 12 pp [11, 13] held-out accuracy against no change (5 seeds, 200 steps)",
+        "  NW2 at `0`: do it: helps by 3 pp [2, 4] held-out accuracy against no change (5 seeds, 200 steps)",
+        "  NW1 at `0`: do it: no difference, +0.2 pp [-0.8, 1.2] held-out accuracy against no change "
         "(5 seeds, 200 steps)",
     ]
-    assert prove.verdict([proof("NW1", "hurts", -5)]).splitlines()[0] == "no remedy helped"
+    assert prove.verdict([proof("NW1", "helps", 5)]).startswith("1 of 1 remedy helps\n")
+    assert prove.verdict([proof("NW1", "hurts", -5)]).startswith(
+        "no remedy helped\n  NW1 at `0`: do it: hurts, -5 pp"
+    )
 
 
 def simulated(gain: float, *, diverging: float = 0.0, rate_gain: float = 0.0, runs: int = 2000) -> list[str]:
@@ -332,6 +350,13 @@ def test_a_gain_below_the_margin_is_no_help() -> None:
     assert judged(barely, {"no change": control}, 0.005).outcome == "helps"
 
 
+def test_a_loss_below_the_margin_is_no_hurt() -> None:
+    control = [0.80, 0.81, 0.82, 0.83, 0.84]
+    barely = [value - loss for value, loss in zip(control, (0.002, 0.014, 0.008, 0.003, 0.013), strict=True)]
+    assert judged(barely, {"no change": control}, MARGIN).outcome == "undecided"
+    assert judged(barely, {"no change": control}, 0.005).outcome == "hurts"
+
+
 def test_a_remedy_must_beat_both_controls() -> None:
     nothing = [0.5, 0.52, 0.48, 0.51, 0.49]
     remedy = [0.9, 0.88, 0.91, 0.89, 0.9]
@@ -340,6 +365,24 @@ def test_a_remedy_must_beat_both_controls() -> None:
     result = judged(remedy, {"no change": nothing, "learning rate ×3": rate}, MARGIN)
     assert (result.outcome, result.control) == ("undecided", "learning rate ×3")
     assert math.isclose(result.gain, 0.076)
+
+
+def test_an_erratic_control_is_to_be_beaten_too_and_its_interval_is_given() -> None:
+    steady, erratic, remedy = [0.5] * 5, [0.89, 0.0, 0.0, 0.0, 0.9], [0.9] * 5
+    assert judged(remedy, {"rate": steady}, MARGIN).outcome == "helps"
+    result = judged(remedy, {"rate": steady, "no change": erratic}, MARGIN)
+    assert (result.outcome, result.control) == ("undecided", "no change")
+    assert result.interval.low is not None
+    assert result.interval.low < 0
+
+
+def test_a_steady_remedy_of_no_gain_seldom_helps_beside_an_erratic_control() -> None:
+    generator = np.random.default_rng(0)
+    helped = 0
+    for _ in range(2000):
+        remedy, nothing, rate = np.array([[0.01], [0.1], [0.01]]) * generator.normal(size=(3, 5))
+        helped += judged(remedy, {"no change": nothing, "rate": rate - 0.02}, MARGIN).outcome == "helps"
+    assert helped / 2000 <= 0.05
 
 
 def test_small_validation_parts_have_a_larger_margin() -> None:

@@ -92,9 +92,10 @@ def verdict(proofs: Sequence[Proof]) -> str:
     if not proofs:
         return "no remedy could be tried"
     helping = sum(proof.outcome == "helps" for proof in proofs)
-    count = f"{helping} of {len(proofs)} remedies help{'s' if helping == 1 else ''}"
+    noun, verb = "remedy" if len(proofs) == 1 else "remedies", "helps" if helping == 1 else "help"
     order = sorted(proofs, key=lambda p: (p.outcome != "helps", -(p.effect.value or 0.0)))
-    return "\n".join([count if helping else "no remedy helped", *(f"  {_line(proof)}" for proof in order)])
+    headline = f"{helping} of {len(proofs)} {noun} {verb}" if helping else "no remedy helped"
+    return "\n".join([headline, *(f"  {_line(proof)}" for proof in order)])
 
 
 def _line(proof: Proof) -> str:
@@ -103,9 +104,9 @@ def _line(proof: Proof) -> str:
     if value is None or interval.low is None or interval.high is None:
         return f"{place}: {proof.remedy}"
     unit = f" {proof.effect.unit}" if proof.effect.unit else ""
-    said = "helps by" if proof.outcome == "helps" else f"{proof.outcome},"
+    said = f"helps by {value:.3g}" if proof.outcome == "helps" else f"{proof.outcome}, {value:+.3g}"
     return (
-        f"{place}: {proof.remedy}: {said} {value:+.3g}{unit} [{interval.low:+.3g}, {interval.high:+.3g}] "
+        f"{place}: {proof.remedy}: {said}{unit} [{interval.low:.3g}, {interval.high:.3g}] "
         f"{proof.metric} against {proof.control} ({proof.seeds} seeds, {proof.steps} steps)"
     )
 
