@@ -44,6 +44,9 @@ class Breaks(Clean):
         if self.training and torch.is_grad_enabled() and len(x) == 9:
             raise RuntimeError("no batch of nine")
         return super().forward(x)
+
+def plain(in_features, out_features):
+    return nn.Sequential(nn.Linear(in_features, 8), nn.BatchNorm1d(8), nn.Linear(8, out_features))
 """
 
 
@@ -226,12 +229,16 @@ def test_remedies_are_tried_where_there_is_data(
         (("net.py:Net", "--shape", "20", "--loss", "focal"), "unknown loss 'focal'"),
         (("net.py:Net", "--shape", "20", "--lr", "0"), "--lr must be above 0"),
         (("net.py:Net", "--shape", "20", "--model-args", "width"), "name=value"),
-        (("net.py:Nat", "--shape", "20"), "Known: Breaks, Clean, Net"),
+        (("net.py:Nat", "--shape", "20"), "Known: Breaks, Clean, Net, plain"),
         (("net.py:Net", "--data", "nothing.csv"), "nothing.csv"),
         (("net.py:Net", "--data", "rows.csv"), "target"),
         (("net.py:Breaks", "--data", "wine", "--steps", "3", "--batch-size", "9"), "no batch of nine"),
+        (
+            ("net.py:plain", "--data", "wine", "--steps", "3", "--batch-size", "1"),
+            "more than 1 value per channel",
+        ),
         (("net.py:Net", "--shape", "20", "--out", "net.py/d.html"), "must be written"),
-        (("net.py:Net", "--shape", "20", "--fix", "--out", "net.py/w.pt"), "must be written"),
+        (("net.py:Net", "--shape", "20", "--fix", "--out", "net.py/w.pt"), "written"),
     ],
 )
 def test_what_is_wrong_is_one_message_and_nothing_is_written(

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import inspect
 import os
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,7 @@ from normwise.models.user import UserModel
 from normwise.models.user_adapt import Adaptation, Adapted
 from normwise.models.user_fill import Facts
 from normwise.models.user_place import parse_source
-from normwise.models.user_words import exception_words, place_of
+from normwise.models.user_words import exception_words
 
 _WHO = "diagnose"
 _BATCH_ROWS = 256
@@ -190,17 +191,21 @@ def check_loss(model: nn.Module, name: str, inputs: Tensor, targets: Tensor) -> 
 
 @contextlib.contextmanager
 def explained(found: Found) -> Iterator[None]:
-    """Explain what the model's own code raises in the block; other exceptions are ours, and stay as they are."""
+    """Explain what is raised in the block inside of the model; other exceptions are ours, and stay as they are."""
     try:
         yield
     except NormwiseError:
         raise
     except Exception as error:
-        roots = found.user.place.roots
-        if place_of(error, roots) is None:
+        if not _inside_a_module(error):
             raise
-        got = exception_words(error, roots)
+        got = exception_words(error, found.user.place.roots)
         raise ArgumentError(explain(found.user.title, "the model must train", got)) from None
+
+
+def _inside_a_module(error: Exception) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.filename == inspect.getsourcefile(nn.Module) for frame in frames)
 
 
 def setup_of(found: Found) -> Setup:
