@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from normwise.errors import ArgumentError
 from normwise.monitor import Monitor
@@ -152,7 +153,7 @@ def test_a_compiled_function_around_the_model_is_refused(model: nn.Sequential, i
 
     with always(model, optimizer):
         loss(inputs).backward()
-        with pytest.raises(ArgumentError, match="a compiled function that calls the model"):
+        with pytest.raises(ArgumentError, match="a compiled function around or inside of the model"):
             optimizer.step()
 
 
@@ -297,3 +298,77 @@ def test_a_package_that_was_never_imported_is_not_imported(
         monkeypatch.delitem(sys.modules, name, raising=False)
     Monitor(model, torch.optim.SGD(model.parameters(), 0.1))
     assert not {"torch._dynamo.eval_frame", "torch.distributed.fsdp"} & set(sys.modules)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler reads it
+def test_a_compiled_function_inside_of_the_model_is_refused(inputs: torch.Tensor) -> None:
+    compiled = torch.compile(lambda x: torch.relu(x) + 1, backend="eager")
+
+    class Inside(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return compiled(super().forward(input))
+
+    model = Inside(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    model(inputs)
+    with always(model, optimizer):
+        model(inputs).sum().backward()
+        with pytest.raises(ArgumentError, match="a compiled function around or inside of the model"):
+            optimizer.step()
+
+
+def test_an_export_in_between_is_nobodys_step(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with always(model, optimizer) as monitor:
+        exported = torch.export.export(model, (inputs,)).module()
+        torch.testing.assert_close(exported(inputs), model(inputs))
+        model(inputs).sum().backward()
+        optimizer.step()
+    assert monitor.steps[0]["0"].activation == "relu"
+
+
+def test_a_scaler_that_is_off_says_nothing(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    with always(model, optimizer, scaler=scaler) as monitor:
+        scaler.scale(model(inputs).sum()).backward()
+        scaler.step(optimizer)
+    assert monitor.steps[0].loss_scale is None
+    assert monitor.steps[0].clipping == pytest.approx(1.0)
+
+
+def test_a_reentrant_checkpoint_is_seen_in_its_second_run(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with always(model, optimizer) as monitor:
+        for _ in range(2):
+            checkpoint(model, inputs.clone().requires_grad_(), use_reentrant=True).sum().backward()
+            optimizer.step()
+    assert [layer.activation for layer in monitor.steps[1].layers] == ["relu", "tanh", ""]
+    assert torch.overrides._get_current_function_mode() is None
+
+
+def test_samples_under_vmap_are_refused(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with always(model, optimizer):
+        torch.vmap(model)(inputs).sum().backward()
+        with pytest.raises(ArgumentError, match="no layer of it was called"):
+            optimizer.step()
+
+
+def test_a_monitor_that_is_entered_again_goes_on(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    monitor = Monitor(model, optimizer, overhead=math.inf, every=3)
+    for _ in range(6):
+        with monitor:
+            model(inputs).sum().backward()
+            optimizer.step()
+    assert [record.step for record in monitor.steps] == [0, 3]
+
+
+def test_an_empty_batch_is_no_reason_to_stop(model: nn.Sequential, inputs: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with always(model, optimizer, window=1) as monitor:
+        for batch in (inputs[:0], inputs[:0], inputs):
+            model(batch).sum().backward()
+            optimizer.step()
+    assert [record["0"].finite for record in monitor.steps] == [False, False, True]

@@ -35,13 +35,14 @@ class Check:
     def __init__(
         self, model: nn.Module, places: tuple[Place, ...], optimizer: Optimizer, scaler: Any, whole: bool
     ) -> None:
-        self._model, self._places = model, places
+        began = time.perf_counter()
+        self._places = places
         self._watch = Watch(model, places)
         self._updates = Updates(places, optimizer, scaler, whole=whole)
-        self._seconds = 0.0
         self._before: dict[tuple[str, str], torch.Tensor] = {}
         self._watch.open()
         self._updates.open()
+        self._seconds = time.perf_counter() - began
 
     @property
     def seconds(self) -> float:
@@ -50,8 +51,10 @@ class Check:
 
     def close(self) -> None:
         """Leave the model without hooks."""
+        began = time.perf_counter()
         self._watch.close()
         self._updates.close()
+        self._seconds += time.perf_counter() - began
 
     def before(self) -> None:
         """Read weights and gradients, right before the optimizer changes them.
@@ -81,7 +84,8 @@ class Check:
             by_name.setdefault(name, {})[key] = value
         layers = tuple(self._layer(place, by_name.get(place.name, {})) for place in self._ordered())
         norms = tuple(_norm(seen, values) for seen in self._watch.norms.values())
-        gradients = [layer.gradient_rms for layer in layers if layer.gradient_rms is not None]
+        called = layers[: len(self._watch.layers)]
+        gradients = [layer.gradient_rms for layer in called if layer.gradient_rms is not None]
         self._seconds += time.perf_counter() - began
         return StepRecord(
             step,
@@ -98,7 +102,7 @@ class Check:
 
     def _check_seen(self) -> None:
         if self._watch.traced:
-            got = "a compiled function that calls the model"
+            got = "a compiled function around or inside of the model"
             hint = "monitor an uncompiled run"
             raise ArgumentError(explain(WHO, "hooks must run as Python, step by step", got, hint))
         if not self._watch.layers:

@@ -89,7 +89,7 @@ class Window:
 
     def add(self, seen: Seen, slope: Tensor | None) -> dict[str, Tensor]:
         """Take a check in, and give the share of dead units so far; at the end of a window also its shift."""
-        if not seen.by_units:
+        if not seen.by_units or not len(seen.received):
             return {}
         self._checks += 1
         moments = _Moments.of(seen.received)

@@ -22,7 +22,7 @@ def to_host(values: Mapping[KeyT, Tensor]) -> dict[KeyT, float]:
         return {}
     device = next(iter(values.values())).device
     together = torch.stack(
-        [value.detach().to(device, torch.float64).reshape(()) for value in values.values()]
+        [value.detach().to(device, torch.float32).reshape(()) for value in values.values()]
     )
     return dict(zip(values, together.tolist(), strict=True))
 

@@ -143,7 +143,8 @@ class Monitor:
             self._optimizer.register_step_pre_hook(self._before_step),
             self._optimizer.register_step_post_hook(self._after_step),
         ]
-        self._open()
+        if self._step == 0 or self._pace.due():
+            self._open()
         return self
 
     def __exit__(self, *raised: object) -> None:

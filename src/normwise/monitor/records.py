@@ -81,8 +81,8 @@ class StepRecord:
         training: the mode of the model in the pass that was watched.
         layers: in the order in which they were called; those that were not called are last.
         norms: with running statistics, in the order of calls.
-        gradient_slope: least-squares slope of log₁₀ gradient RMS over `layers`, in decades a layer; positive where
-            gradients are smaller at the input. None with fewer than three gradients.
+        gradient_slope: least-squares slope of log₁₀ gradient RMS over the layers in the order of calls, in decades a
+            layer; positive where gradients are smaller at the input. None with fewer than three gradients.
         clipping: ‖gradient at the step‖ / ‖gradient of the backward pass‖ over the watched weights; 1 without clipping.
             None under DDP, which averages in between, and where no backward pass was seen.
         loss_scale: of the gradient scaler; None without.

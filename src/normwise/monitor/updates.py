@@ -83,7 +83,8 @@ class Updates:
     def _of_all(self, norms: dict[str, Tensor], scale: Tensor | None) -> dict[tuple[str, str], Tensor]:
         """Loss scale, overflow, and the factor between the backward pass and the step."""
         figures: dict[tuple[str, str], Tensor] = {}
-        given = None if self._scaler is None else self._scaler._get_scale_async()
+        enabled = self._scaler is not None and self._scaler.is_enabled()
+        given = self._scaler._get_scale_async() if enabled else None
         known = given if scale is None else scale
         if known is not None:
             figures["", "scale"] = known

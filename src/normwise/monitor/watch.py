@@ -84,11 +84,9 @@ class Watch:
 
     def open(self) -> None:
         """Put hooks on every module."""
-        began = time.perf_counter()
         for module in self._root.modules():
             self._handles.append(module.register_forward_pre_hook(Tap(self, self._before)))
             self._handles.append(module.register_forward_hook(Tap(self, self._after), always_call=True))
-        self.seconds += time.perf_counter() - began
 
     def close(self) -> None:
         """Take them away."""
@@ -103,12 +101,13 @@ class Watch:
             self._mode.entered = True
         self._depth += 1
         self._closed += isinstance(module, _CLOSED)
-        if torch.is_grad_enabled() and args and isinstance(args[0], Tensor):
+        if torch.is_grad_enabled() and args and _is_plain(args[0]):
             self._before_norm(module, args[0])
 
     def _before_norm(self, module: nn.Module, received: Tensor) -> None:
-        if self._latest is not None and received is self._output and makes_invariant(module):
-            self._latest.normalized = True
+        latest = self._latest
+        if latest and not latest.activation and received is self._output and makes_invariant(module):
+            latest.normalized = True
         name = self._names[id(module)]
         if has_running(module) and name not in self.norms and received.dim() > 1:
             mean, var = module.running_mean, module.running_var
@@ -118,7 +117,7 @@ class Watch:
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self._depth -= 1
         self._closed -= isinstance(module, _CLOSED)
-        if torch.is_grad_enabled() and isinstance(output, Tensor):
+        if torch.is_grad_enabled() and _is_plain(output):
             if id(module) in self._places:
                 self._after_layer(self._places[id(module)], output)
             elif isinstance(module, (Fused, *OWN_ACTIVATION)):
@@ -148,7 +147,7 @@ class Watch:
         began = time.perf_counter()
         seen = self._latest
         received = args[0] if args else kwargs["input"]
-        if seen is None or seen.activation or self._closed:
+        if seen is None or seen.activation or self._closed or not _is_plain(received):
             return function(*args, **kwargs)
         seen.activation = function.__name__.rstrip("_")
         seen.received = self._rows(seen, received)
@@ -178,7 +177,7 @@ class Tap:
         if self._watch is None or self._do is None:
             return
         if torch.compiler.is_compiling():
-            self._watch.traced = True
+            self._watch.traced = not torch.compiler.is_exporting()
             return
         began = time.perf_counter()
         with torch._C.DisableTorchFunction():
@@ -203,9 +202,22 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func in ACTIVATIONS:
+        if torch.compiler.is_compiling():
+            self._watch.traced = not torch.compiler.is_exporting()
+        elif func in ACTIVATIONS:
             return self._watch.activated(func, args, kwargs or {})
         return func(*args, **(kwargs or {}))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor of numbers that lie in memory, and not nested, sparse or wrapped by a transform."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_nested
+        and value.is_floating_point()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(value)
+    )
 
 
 def _derivative(
