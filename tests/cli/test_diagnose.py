@@ -112,6 +112,8 @@ def test_annotations_name_the_line_of_the_class(
     line = SOURCE.splitlines().index("class Net(nn.Module):") + 1
     assert answer.out.startswith(f"::warning file=net.py,line={line},title=NW101 bias-before-norm::first: ")
     assert len(answer.out.splitlines()) == 1
+    clean = cli("diagnose", "net.py:Clean", "--shape", "20", "--select", "NW101", "--format", "github")
+    assert (clean.code, clean.out) == (0, "")
 
 
 def test_rules_are_chosen_by_options_over_the_configuration(cli: Cli, file: Path) -> None:

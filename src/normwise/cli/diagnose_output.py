@@ -67,7 +67,9 @@ def show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path
 
         diagnosis_to_terminal(diagnosis, Console(), verbose=verbose)
     else:
-        print(_written(found, diagnosis, shown))
+        text = _written(found, diagnosis, shown)
+        if text:  # a clean diagnosis annotates nothing
+            print(text)
     for file in files:
         if file.suffix not in WEIGHTS:
             Console(stderr=True).print(f"Report: {file}", soft_wrap=True, highlight=False)

@@ -168,9 +168,7 @@ def figure(measured: Measured, uid: str) -> Figure:
 def _named(measured: Measured) -> Panel:
     at = tuple(float(i) for i in range(len(measured.values)))
     dots = Series(measured.name, 1, "dots", at, measured.values)
-    return Panel(
-        "", measured.over, measured.name, (dots,), categories=measured.labels, from_zero=True, size="mini"
-    )
+    return Panel("", measured.over, "", (dots,), categories=measured.labels, from_zero=True, size="mini")
 
 
 def _line(measured: Measured) -> Panel:
