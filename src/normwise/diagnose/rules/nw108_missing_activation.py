@@ -67,7 +67,9 @@ def _deliberate(layer: Any, reader: Any) -> bool:
     if isinstance(reader, nn.Linear):
         return False
     narrow = layer.out_channels < min(layer.in_channels, reader.out_channels)
-    return bool(narrow or _separable(reader) or layer.out_channels != reader.in_channels)
+    # MobileNet's linear bottleneck may be as wide as the depthwise convolution before it.
+    bottleneck = max(layer.kernel_size) == 1 and layer.out_channels < reader.out_channels
+    return bool(narrow or bottleneck or _separable(reader) or layer.out_channels != reader.in_channels)
 
 
 def _separable(layer: Any) -> bool:

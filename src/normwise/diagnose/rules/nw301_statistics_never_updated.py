@@ -75,7 +75,9 @@ def _fresh(norm: nn.Module) -> bool:
 def _trained(facts: Facts) -> bool:
     """Whether somebody has trained the model: the optimizer has steps behind it, or other norms have seen batches."""
     optimizer = facts.subject.optimizer
-    stepped = optimizer is not None and bool(optimizer.state)
+    kept = () if optimizer is None else optimizer.state.values()
+    # Adagrad keeps a state from the start, with a count of zero.
+    stepped = any(float(each.get("step", each.get("momentum_buffer") is not None)) > 0 for each in kept)
     return stepped or any((state.tracked or 0) > 0 for state in facts.norms)
 
 
