@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 BUILT := $(VENV)/.kernels
 
-.PHONY: compare test report bench clean kernels set-up
+.PHONY: compare test report bench bench-diagnose clean kernels set-up
 
 compare: set-up  ## the main job on embedded data, ending in an HTML report
 	$(BIN)/normwise compare $(ARGS)
@@ -23,6 +23,9 @@ report: set-up  ## write the newest run's report again
 
 bench: set-up  ## time the layers against torch's own
 	$(BIN)/normwise bench $(ARGS)
+
+bench-diagnose: set-up  ## diagnose the held-out half of the fault collection, and hold the result against the bars
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/diagnose.py --half held-out $(ARGS)
 
 kernels: $(STAMP)  ## compile the CPU kernels into the checkout; only what changed
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/kernels -G Ninja --log-level=WARNING \

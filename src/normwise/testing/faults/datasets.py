@@ -128,7 +128,6 @@ SETS: Mapping[str, Callable[[], Data]] = MappingProxyType(
         "digits": _embedded("digits"),
         "wine": _embedded("wine"),
         "breast_cancer": _embedded("breast_cancer"),
-        "diabetes": _embedded("diabetes"),
         "clusters": _drawn(_clusters, 1, 4),
         "rings": _drawn(_rings, 2, 3),
         "friedman": _drawn(_friedman, 3, 0),

@@ -144,20 +144,13 @@ DYNAMICS = (
         _BARE | {"depth": 6},
     ),
     Fault(
-        "one-layer-too-small",
-        "dynamics",
-        ("NW505", "NW501"),
-        "the weights of one layer a five-hundredth of what they should be",
-        on_model(_one_layer(weight=0.002)),
-        needs=_BARE | {"transformer": {"norm": "layer"}},
-    ),
-    Fault(
         "one-layer-too-large",
         "dynamics",
         ("NW505", "NW502"),
         "the weights of one layer fifty times what they should be",
         on_model(_one_layer(weight=50.0)),
-        needs=_BARE | {"transformer": {"norm": "layer"}},
+        architectures=_PLAIN,
+        needs=_BARE | {"optimizer": "momentum"},
     ),
     Fault(
         "zero-weights",

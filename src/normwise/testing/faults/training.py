@@ -121,6 +121,7 @@ TRAINING = (
         ("NW511",),
         "97 % of the features are dropped in front of the last layer",
         on_model(_heavy_dropout),
+        needs={"optimizer": "adam"},
     ),
     Fault(
         "heavy-decay",
