@@ -134,3 +134,14 @@ def test_what_cannot_or_must_not_be_averaged_stays() -> None:
 def test_clear_errors(models: Any, weights: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         average_statistics(models, weights)
+
+
+def test_a_spread_beyond_float16_is_refused() -> None:
+    models = [nn.Sequential(nn.BatchNorm1d(1)).half() for _ in range(2)]
+    for model, mean in zip(models, (300.0, -300.0), strict=True):
+        model[0].running_mean.fill_(mean)
+    with pytest.raises(ArgumentError, match=r"running_var of `0` must fit into float16.*Got 9e\+04"):
+        average_statistics(models, inplace=True)
+    assert (models[0][0].running_mean.item(), models[0][0].running_var.item()) == (300.0, 1.0)
+    new, _ = average_statistics([model.bfloat16() for model in models])
+    assert new[0].running_var.item() == pytest.approx(9e4, rel=4e-3)

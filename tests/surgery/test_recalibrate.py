@@ -597,6 +597,29 @@ def test_a_model_that_compiles_itself() -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("how", ["batch", "sequential"])
+def test_a_variance_beyond_float16_is_refused(how: str) -> None:
+    batches = [torch.full((100, 1), 300.0).half(), torch.full((100, 1), -300.0).half()]
+    model = nn.Sequential(nn.BatchNorm1d(1)).half().eval()
+    message = r"running_var of `0` must fit into float16, which ends at 65504\. Got 9\.05e\+04"
+    with pytest.raises(ArgumentError, match=message):
+        recalibrate(model, batches, how=how, inplace=True)
+    assert model[0].running_var.item() == 1.0
+    for wider in (nn.BatchNorm1d(1).bfloat16(), layers.BatchNorm1d(1).half()):
+        new, _ = recalibrate(wider, [x.to(wider.weight.dtype) for x in batches], how=how)
+        assert new.running_var.item() == pytest.approx(90452, rel=4e-3)
+
+
+def test_a_batch_beyond_float16_is_refused_since_the_next_layer_would_not_see_it() -> None:
+    wide, narrow = torch.full((4, 1), 400.0), torch.ones(400, 1)
+    wide[::2] *= -1.0
+    model = nn.Sequential(nn.BatchNorm1d(1), nn.BatchNorm1d(1)).half()
+    with pytest.raises(ArgumentError, match=r"a batch of `0` must fit into float16.*1\.6e"):
+        recalibrate(model, [wide.half(), narrow.half()])
+    new, _ = recalibrate(model, [wide.half(), narrow.half()], how="sequential")
+    assert torch.isfinite(new[0].running_var).all()
+
+
 def test_bfloat16_models() -> None:
     batches = [x.bfloat16() for x in uneven(4)]
     for layer in (nn.BatchNorm1d(4).bfloat16(), layers.BatchNorm1d(4).bfloat16()):

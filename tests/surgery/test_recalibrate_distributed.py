@@ -73,6 +73,11 @@ def work(rank: int, folder: str) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     found["failed"] = refused(lambda: recalibrate(model, bad, inplace=True))
     found["unchanged"] = all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    narrow = nn.BatchNorm1d(1).half()
+    # The variance of a batch of one process is beyond float16, that of all batches is not.
+    wide = torch.tensor([[400.0], [-400.0]]) if rank == 1 else torch.ones(400, 1)
+    found["beyond"] = refused(lambda: recalibrate(narrow, [wide.half()], inplace=True))
+    found["kept"] = float(narrow.running_var)
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -130,6 +135,12 @@ def test_an_error_of_one_is_one_of_all(found: list[dict[str, Any]]) -> None:
     ]
     assert "all processes must succeed. Got an error in 2" in found[0]["failed"]
     assert all(each["unchanged"] for each in found)
+
+
+def test_what_one_process_cannot_hold_is_refused_by_all(found: list[dict[str, Any]]) -> None:
+    for each in found:
+        assert "the statistics of a batch of the model must fit into float16" in each["beyond"]
+        assert each["kept"] == 1.0
 
 
 if __name__ == "__main__":

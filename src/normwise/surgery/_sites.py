@@ -14,6 +14,7 @@ from normwise.errors import ArgumentError, explain
 from normwise.functional import Moments
 from normwise.layers._tracking import Tracking
 from normwise.surgery._pool import Part, Pool, measured
+from normwise.surgery._range import check_range
 
 STATISTICS = ("running_mean", "running_var", "running_whitening")
 _RENORM = (layers.BatchRenorm1d, layers.BatchRenorm2d, layers.BatchRenorm3d)
@@ -55,6 +56,7 @@ class Site:
         holders: the modules whose buffers hold the statistics, with a pool for each.
         pools: what came in.
         unit: of what `pools` count.
+        widest: the largest finite value that was shown in a buffer narrower than float32; 0 where there is none.
     """
 
     unit = "values of each channel"
@@ -63,6 +65,7 @@ class Site:
         self.module = module
         self.name = name
         self.holders = self.find_holders()
+        self.widest: Tensor | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -130,6 +133,9 @@ class Site:
             old = holder._buffers.get(name)
             if old is not None:
                 holder._buffers[name] = value.to(old.device, old.dtype)
+                if old.dtype is torch.float16:
+                    largest = torch.where(value.isfinite(), value.abs(), 0.0).max().to(old.device)
+                    self.widest = largest if self.widest is None else torch.maximum(self.widest, largest)
 
     def values(self, part: Any, *, biased: bool) -> dict[str, Tensor]:
         """Running statistics from pooled ones."""
@@ -156,6 +162,12 @@ class Site:
                 got = f"{count:g} in all batches together"
                 must = f"`{self.name}` must get more than one value per channel"
                 raise ArgumentError(explain(who, must, got, "a variance needs two: use more data"))
+        for holder, values in self.results():
+            for key, value in values.items():
+                check_range(who, self.name, key, value, holder.get_buffer(key).dtype)
+        # Where a batch was normalized by an infinite variance, what comes behind saw nothing of it.
+        if self.widest is not None:
+            check_range(who, self.name, "the statistics of a batch", self.widest, torch.float16)
 
     def results(self) -> list[tuple[nn.Module, dict[str, Tensor]]]:
         """For each holder its new buffers, in float64; a counter says of how many batches they are."""

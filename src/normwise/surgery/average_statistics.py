@@ -17,6 +17,7 @@ from normwise.results.edits import Edit, Edits
 from normwise.surgery._copy import copied
 from normwise.surgery._eligible import reasons
 from normwise.surgery._fresh import own_statistics
+from normwise.surgery._range import check_range
 from normwise.surgery._select import Where
 from normwise.surgery._shift import New, moved
 from normwise.surgery._sites import STATISTICS
@@ -58,7 +59,8 @@ def average_statistics(
         The first model, and for each layer how far mean and standard deviation have moved.
 
     Raises:
-        ArgumentError: (a ValueError) no models, other layers in one of them, or weights that are none.
+        ArgumentError: (a ValueError) no models, other layers in one of them, weights that are none, or statistics
+            beyond the dtype of their buffers.
 
     Source: Chan, Golub & LeVeque 1983; for averaged weights Izmailov et al. 2018, section 3.2.
 
@@ -95,7 +97,10 @@ def average_statistics(
         for inner, holder in layer.named_modules(prefix=name):
             if any(holder._buffers.get(key) is not None for key in STATISTICS):
                 replicas = [_same(each.get(inner), holder, inner) for each in others]
-                found.append((holder, _averaged(replicas, shares, isinstance(layer, _INSTANCE))))
+                values = _averaged(replicas, shares, isinstance(layer, _INSTANCE))
+                for key, value in values.items():
+                    check_range(_WHO, inner, key, value, holder.get_buffer(key).dtype)
+                found.append((holder, values))
         edits.append(Edit(name, text, f"{text}, averaged", moved(found, float(getattr(layer, "eps", 0.0)))))
         new += found
     with torch.no_grad():

@@ -81,8 +81,9 @@ def recalibrate(
         The model, and for each layer how far mean and standard deviation have moved.
 
     Raises:
-        ArgumentError: (a ValueError) no layer has running statistics, no batch came, a channel has one value only, or
-            nothing but values that are not finite; what is said about the arguments does not hold.
+        ArgumentError: (a ValueError) no layer has running statistics, no batch came, a channel has one value only,
+            nothing but values that are not finite, or statistics beyond the dtype of their buffers (a variance above
+            65504 in torch's layers in float16); what is said about the arguments does not hold.
         UnknownNameError: `how` is not known.
 
     Source: Wu & Johnson 2021 ("Rethinking 'batch' in BatchNorm"), section 3; Chan, Golub & LeVeque 1983.
@@ -114,6 +115,8 @@ def recalibrate(
         run.group = (process_group,) if several else ()
         with preserved(model), prepared(run.sites, batchwise=how == "batch"):
             run.by_batches() if how == "batch" else run.in_order()
+    if several:
+        _tell_widest(list(sites.values()), process_group)
     for site in sites.values():
         site.refuse(_WHO)
     # All new values, and what is said of them, before the first is written.
@@ -218,6 +221,13 @@ class _Run:
             must = "all processes must call the layers in the same order"
             raise ArgumentError(explain(_WHO, must, f"{len(layers)} different ones first", "use how='batch'"))
         return layers.pop() if layers else -1.0
+
+
+def _tell_widest(sites: list[Site], group: Any) -> None:
+    """Let all processes know what one of them has shown, so that all refuse it, or none."""
+    told = told_by_all([0.0 if site.widest is None else float(site.widest) for site in sites], group)
+    for site, values in zip(sites, zip(*told, strict=True), strict=True):
+        site.widest = torch.tensor(max(values), dtype=torch.float64) if max(values) else None
 
 
 def _processes(group: Any) -> int:
