@@ -362,6 +362,23 @@ def test_linear_layers_that_torch_fuses_wrongly() -> None:
     assert difference(model, new, x) == 0.0
 
 
+def test_fresh_weights_fold_to_the_keys_of_trained_ones() -> None:
+    def built() -> nn.Sequential:
+        return nn.Sequential(
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 4, 3, padding=1, bias=False),
+            nn.ReLU(),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 2, 1, bias=False),
+        ).eval()
+
+    x = torch.randn(2, 4, 5, 5)
+    trained, fresh = (fold(model, x)[0] for model in (filled(built()), built()))
+    assert type(fresh[0]).__name__ == "ChannelPad"  # of zeros
+    fresh.load_state_dict(trained.state_dict())
+    assert difference(trained, fresh, x) == 0.0
+
+
 def test_zeros_as_padding_are_not_shifted() -> None:
     model = filled(nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)))
     x = torch.randn(2, 4, 5, 5)

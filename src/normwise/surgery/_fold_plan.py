@@ -153,6 +153,7 @@ class Planner:
                 raise _NoError(f"`{each}` is also called where this norm does not come before")
             self._check_layer(each)
         scale, shift = channel_map(norm)
+        shifts = bool(shift.any())
         paddings = set()
         for target in targets.values():
             layer = self._survey.modules[target.module]
@@ -163,7 +164,9 @@ class Planner:
                     f"its channels are on axis {norm_axis(norm, axes)} of {axes}, "
                     f"and `{target.module}` takes those on axis {theirs}"
                 )
-            paddings.add(self._padding(target.module, layer) if bool(shift.any()) else ())
+            paddings.add(self._padding(target.module, layer, shifts=shifts))
+        if len(paddings) > 1 and not shifts:
+            paddings = {()}
         (padding, *others) = paddings
         if others:
             raise _NoError(
@@ -215,8 +218,21 @@ class Planner:
         if obstacle is not None:
             raise _NoError(f"`{name}`: {obstacle}")
 
-    def _padding(self, name: str, layer: nn.Module) -> tuple[int, ...]:
-        """The zeros that a layer puts around what it reads, as `pad` takes them; () for none."""
+    def _padding(self, name: str, layer: nn.Module, *, shifts: bool) -> tuple[int, ...]:
+        """What is to be padded in the layer's stead, as `pad` takes it; () for nothing.
+
+        A norm that shifts nothing, as a fresh one, is padded behind like any other where that can be: the folded model
+        of fresh weights then has the keys of any other, whose weights it loads.
+        """
+        try:
+            return self._zeros(name, layer)
+        except _NoError:
+            if shifts:
+                raise
+            return ()
+
+    def _zeros(self, name: str, layer: nn.Module) -> tuple[int, ...]:
+        """The zeros that a layer puts around what it reads; () for none."""
         if isinstance(layer, _ConvTransposeNd):
             lone = (1,) * positions(layer)
             zero = (0,) * positions(layer)

@@ -41,8 +41,9 @@ def fold(
 
     - Behind Linear, Conv and ConvTranspose 1d to 3d (grouped, dilated, with any padding): ``s·W`` and ``s·b + t``.
     - Before Linear and Conv: ``W·s`` and ``b + W·t``; exact without padding, and where padding repeats inputs. Before
-      zeros as padding, the norm's place pads with ``−t/s``, which it mapped to zero (`border`). Before a transposed
-      convolution only where that has one tap, or t is 0.
+      zeros as padding, the norm's place pads with ``−t/s``, which it mapped to zero (`border`), also where t is 0: a
+      fold of fresh weights takes the state_dict of any other. Before a transposed convolution only where that has one
+      tap, or t is 0.
     - Before another such norm, which then does both.
 
     Norms are torch's and normwise's batch normalizations, plain, fused, ghost, renormalized, mean-only, frozen and
