@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from normwise.data import load
+from normwise.diagnose.api import examine
 from normwise.diagnose.choices import LOSSES, Training
 from normwise.diagnose.from_files import (
     check_loss,
@@ -41,6 +42,10 @@ class One(nn.Module):
 
     def forward(self, x):
         return self.head(self.first(x).relu())
+
+class Probability(One):
+    def forward(self, x):
+        return super().forward(x).sigmoid()
 
 class Pair(One):
     def forward(self, x):
@@ -79,6 +84,26 @@ def test_one_output_is_a_pair_of_logits(user: Any) -> None:
     assert output.shape == (256, 2)
     assert torch.equal(output[:, 0], torch.zeros(256))
     assert "(0, z)" in found.notes[-1]
+
+
+def test_one_output_behind_a_sigmoid_is_a_probability_and_trained_as_one(user: Any) -> None:
+    found = with_data(user("Probability"), load("breast_cancer"), Training(steps=3))
+    subject = found.subject
+    output, targets = subject.model(subject.inputs), subject.targets
+    assert torch.allclose(output.sum(dim=1), torch.ones(256))
+    assert subject.loss is LOSSES["bce"]
+    assert targets is not None
+    expected = torch.nn.functional.binary_cross_entropy(output[:, 1], targets.float())
+    assert torch.allclose(subject.loss(output, targets), expected)
+    assert "(1 − p, p)" in found.notes[-1]
+    assert "softmax-before-cross-entropy" not in [
+        each.rule for each in examine(subject, select=["NW1"]).findings
+    ]
+    # Said to be logits, they are taken as such, and the fault is found.
+    wrong = with_data(user("Probability"), load("breast_cancer"), Training(steps=3, loss="bce_with_logits"))
+    assert wrong.subject.model(subject.inputs)[:, 0].tolist() == [0.0] * 256
+    found_rules = [each.rule for each in examine(wrong.subject, select=["NW1"]).findings]
+    assert "softmax-before-cross-entropy" in found_rules
 
 
 def test_each_seed_draws_its_own_weights_and_the_first_is_the_subject(user: Any) -> None:

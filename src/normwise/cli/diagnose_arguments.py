@@ -41,7 +41,9 @@ Weights = Annotated[Path | None, _option("Weights to load: .safetensors, .pt or 
 Loss = Annotated[
     str | None,
     _option(
-        "cross_entropy, nll, bce (of logits), mse, l1 or huber; told from the target by default.", _TRAINING
+        "cross_entropy, nll, bce, bce_with_logits, mse, l1 or huber, as torch has them; told from target and model by "
+        "default.",
+        _TRAINING,
     ),
 ]
 Optimizer = Annotated[str | None, _option("sgd (momentum 0.9), adam (the default) or adamw.", _TRAINING)]

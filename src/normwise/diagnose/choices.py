@@ -35,12 +35,14 @@ def _same_shape(function: Callable[..., Tensor]) -> Loss:
 LOSSES: dict[str, Loss] = {
     "cross_entropy": F.cross_entropy,
     "nll": F.nll_loss,
-    "bce": _same_shape(F.binary_cross_entropy_with_logits),
+    "bce": _same_shape(F.binary_cross_entropy),
+    "bce_with_logits": _same_shape(F.binary_cross_entropy_with_logits),
     "mse": _same_shape(F.mse_loss),
     "l1": _same_shape(F.l1_loss),
     "huber": _same_shape(F.huber_loss),
 }
-"""Losses by name; `bce` takes logits. Class numbers become one-hot rows where a loss is one of numbers."""
+"""Losses by name, as torch has them: `bce` takes probabilities. Class numbers become one-hot rows where a loss takes
+numbers."""
 
 OF_CLASSES = ("cross_entropy", "nll")
 """Losses whose targets are class numbers."""

@@ -30,6 +30,7 @@ _WHO = "diagnose"
 _BATCH_ROWS = 256
 _MADE_UP_ROWS = 32
 _EVALUATED_ROWS = 4096
+_OF_PROBABILITIES = "bce"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +57,13 @@ def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
     rows = max(training.steps * training.batch_size, _EVALUATED_ROWS)
     split = data.split(training.seed, most=(rows, _EVALUATED_ROWS, 1))
     part, held_out = split.train, split.validation
-    name = training.loss or ("cross_entropy" if data.task == "classification" else "mse")
-    if name in OF_CLASSES and data.task == "regression":
-        must = f"--loss {name} needs classes"
+    if training.loss in OF_CLASSES and data.task == "regression":
+        must = f"--loss {training.loss} needs classes"
         got = f"{data.target!r}, a quantity"
         raise ArgumentError(explain(_WHO, must, got, "use --loss mse"))
     facts = Facts(split.in_shape, split.out_features)
-    model, how = fitted(user, facts, training.seed)
+    model, how = fitted(user, facts, training)
+    name = training.loss or _usual_loss(how, data.task)
     inputs, targets = part.inputs[:_BATCH_ROWS], part.targets[:_BATCH_ROWS]
     check_loss(model, name, inputs, targets)
     choice = training.choice()
@@ -85,10 +86,10 @@ def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
             data.task,
             split.out_features if data.task == "classification" else 0,
         ),
-        build=lambda seed: fitted(user, facts, seed)[0],
+        build=lambda seed: fitted(user, facts, replace(training, seed=seed))[0],
         steps=training.steps,
     )
-    return Found(subject, user, (*data.warnings, *split.notes, *_notes(how, split.in_shape)))
+    return Found(subject, user, (*data.warnings, *split.notes, *_notes(how, split.in_shape, name)))
 
 
 def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Training) -> Found:
@@ -131,24 +132,35 @@ def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Tr
     return Found(subject, user)
 
 
-def fitted(user: UserModel, facts: Facts, seed: int) -> tuple[nn.Module, Adaptation]:
+def fitted(user: UserModel, facts: Facts, training: Training) -> tuple[nn.Module, Adaptation]:
     """The user's network, fitted to data by hooks, so that its layers keep the names that they have in the source."""
-    model, how, _ = user.made(facts, seed)
+    model, how, _ = user.made(facts, training.seed)
     if not isinstance(model, Adapted):
         return model, how
     network = model.network
     network.register_forward_pre_hook(partial(_input_hook, how))
-    network.register_forward_hook(partial(_output_hook, how, facts.out_features))
+    task = "classification" if facts.out_features > 1 else "regression"
+    probable = (training.loss or _usual_loss(how, task)) == _OF_PROBABILITIES
+    network.register_forward_hook(partial(_output_hook, how, facts.out_features, probable))
     return network, how
 
 
-def _notes(how: Adaptation, in_shape: tuple[int, ...]) -> tuple[str, ...]:
+def _usual_loss(how: Adaptation, task: str) -> str:
+    """What such a model is trained by: one output behind a sigmoid is a probability."""
+    if how.logit and how.end == "a sigmoid":
+        return _OF_PROBABILITIES
+    return "cross_entropy" if task == "classification" else "mse"
+
+
+def _notes(how: Adaptation, in_shape: tuple[int, ...], loss: str) -> tuple[str, ...]:
     """What stands between data and model."""
+    pair = "output p is taken as probabilities (1 − p, p), its loss as bce"
+    pair = pair if loss == _OF_PROBABILITIES else "output z is taken as the two logits (0, z)"
     size = " × ".join(map(str, in_shape))
     told = {
         f"the model takes rows: images of {size} are flattened for it": how.flatten,
         "the model returns more than a tensor: its scores are taken": how.pick,
-        "the model's one output z is taken as the two logits (0, z)": how.logit,
+        f"the model's one {pair}": how.logit,
     }
     return tuple(words for words, holds in told.items() if holds)
 
@@ -169,9 +181,14 @@ class _Given(nn.Module):
         return self._answer
 
 
-def _output_hook(how: Adaptation, out_features: int, _: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-    scores = Adapted(_Given(output), replace(how, clone=False, flatten=False), out_features)
-    return scores(args[0])
+def _output_hook(
+    how: Adaptation, out_features: int, probable: bool, _: nn.Module, args: tuple[Any, ...], output: Any
+) -> Any:
+    scores = Adapted(_Given(output), replace(how, clone=False, flatten=False), out_features)(args[0])
+    if not (how.logit and probable):
+        return scores
+    p = scores[:, 1:]
+    return torch.cat([1 - p, p], dim=1)
 
 
 def check_loss(model: nn.Module, name: str, inputs: Tensor, targets: Tensor) -> None:
@@ -248,9 +265,10 @@ def _made_up(output: Any, loss: str | None) -> Tensor | None:
         return None
     generator = torch.Generator().manual_seed(1)
     scores = output.dim() == 2 and output.shape[1] > 1
-    if loss in OF_CLASSES or (scores and loss in (None, "bce")):
+    binary = loss in (_OF_PROBABILITIES, "bce_with_logits")
+    if loss in OF_CLASSES or (scores and (binary or loss is None)):
         return torch.randint(output.shape[1], (len(output), *output.shape[2:]), generator=generator)
-    if loss == "bce":
+    if binary:
         return torch.randint(2, output.shape, generator=generator).float()
     return torch.randn(output.shape, generator=generator)
 
