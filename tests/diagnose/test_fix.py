@@ -128,6 +128,40 @@ def test_a_model_that_does_not_run_any_more_is_refused(rules: Callable[..., None
         fix.apply(setup(), finding())
 
 
+def test_an_optimizer_that_does_not_take_its_options_is_refused(rules: Callable[..., None]) -> None:
+    given = setup()
+    given = replace(given, optimizer=given.optimizer.with_options(momentum=0.9))
+    rules(
+        lambda s: replace(s, optimizer=replace(s.optimizer, name="AdamW")),
+        lambda s: remedies.change_optimizer(s, "AdamW", 1e-3, weight_decay=0.1),
+    )
+    with pytest.raises(ArgumentError, match=r"AdamW must take.*momentum"):
+        fix.apply(given, finding())
+    fixed = fix.apply(given, finding("NW902")).optimizer
+    assert (fixed.name, fixed.lr, fixed.options) == ("AdamW", 1e-3, (("weight_decay", 0.1),))
+    with pytest.raises(UnknownNameError, match="Adam"):
+        remedies.change_optimizer(given, "Adma")
+
+
+def test_differences_of_models_are_seen_in_values_types_and_gradients_but_not_in_modes() -> None:
+    def altered(change: Callable[[nn.Module], object]) -> frozenset[str]:
+        given = setup()
+        made = remedies.copied(given)
+        change(made.model)
+        return remedies.differences(given, made)
+
+    assert altered(lambda model: model.eval()) == frozenset()
+    for change in (
+        lambda model: model[0].bias.data.add_(1),
+        lambda model: model[0].requires_grad_(False),
+        lambda model: model[1].half(),
+        lambda model: model[0].register_parameter("bias", None),
+        lambda model: setattr(model[1], "momentum", 0.5),
+        lambda model: setattr(model[1], "train", lambda mode=True: model[1]),
+    ):
+        assert altered(change) == {"model"}
+
+
 def test_a_layer_that_is_not_there_is_said(rules: Callable[..., None]) -> None:
     def misses(setup: Setup) -> Setup:
         setup.model.get_submodule("nowhere")

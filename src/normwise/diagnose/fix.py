@@ -56,7 +56,11 @@ def apply(setup: Setup, finding: Finding, *, seed: int = 0) -> Setup:
         except (AttributeError, KeyError) as error:  # a layer that the model has not, or not any more
             must = "the model must be the one that was diagnosed"
             raise ArgumentError(explain("fix", must, f"{type(error).__name__}: {error}")) from error
-    fixed.optimizer.make(fixed.model)
+    try:
+        fixed.optimizer.make(fixed.model)
+    except (TypeError, ValueError) as error:
+        must = f"{fixed.optimizer.name} must take the parameters and options of the remedy"
+        raise ArgumentError(explain("fix", must, f"{type(error).__name__}: {error}")) from error
     if fixed.example is not None:
         how, hint = f"with the remedy of {finding.code}", "write the remedy by hand"
         batch = inputs_of(fixed, "fix")[: fixed.batch_size]

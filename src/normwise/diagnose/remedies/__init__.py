@@ -11,12 +11,20 @@ from normwise.diagnose.remedies.mode import train_mode
 from normwise.diagnose.remedies.norms import convert_norm, insert_norm, recalibrate
 from normwise.diagnose.remedies.setup import copied, differences, inputs_of
 from normwise.diagnose.remedies.structure import change_dropout, leave_out
-from normwise.diagnose.remedies.training import change_decay, change_rate, clip, larger_batch, spare_norms
+from normwise.diagnose.remedies.training import (
+    change_decay,
+    change_optimizer,
+    change_rate,
+    clip,
+    larger_batch,
+    spare_norms,
+)
 from normwise.diagnose.remedies.weights import initialise
 
 __all__ = [
     "change_decay",
     "change_dropout",
+    "change_optimizer",
     "change_rate",
     "clip",
     "convert_norm",

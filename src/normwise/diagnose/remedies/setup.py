@@ -41,7 +41,7 @@ def inputs_of(setup: Setup, who: str) -> Tensor:
 def differences(before: Setup, after: Setup) -> frozenset[str]:
     """What two setups train differently: fields of a setup, and "lr" for the rate, which "optimizer" leaves out here.
 
-    Models are equal that print alike and have equal parameters and buffers.
+    Models are equal that have equal modules, parameters and buffers; their modes are those that the training sets.
     """
     plain = [each.name for each in fields(Setup) if each.name not in ("model", "optimizer", "example")]
     found = {name for name in plain if getattr(before, name) != getattr(after, name)}
@@ -60,6 +60,28 @@ def _effective(choice: OptimizerChoice) -> tuple[object, ...]:
 
 
 def _alike(model: nn.Module, other: nn.Module) -> bool:
-    mine, theirs = model.state_dict(), other.state_dict()
+    mine, theirs = dict(model.named_modules()), dict(other.named_modules())
     same = repr(model) == repr(other) and mine.keys() == theirs.keys()
-    return same and all(torch.equal(value, theirs[name]) for name, value in mine.items())
+    return same and all(_equal(module, theirs[name]) for name, module in mine.items())
+
+
+def _equal(module: nn.Module, other: nn.Module) -> bool:
+    """Whether two modules are equal, apart from their children and modes."""
+    if type(module) is not type(other) or _values(module) != _values(other):
+        return False
+    mine, theirs = ({**each._parameters, **each._buffers} for each in (module, other))
+    return mine.keys() == theirs.keys() and all(_same(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def _values(module: nn.Module) -> dict[str, object]:
+    """Attributes of a module: numbers and words by value, all others by name."""
+    plain = (bool, int, float, str)
+    held = {name: value for name, value in vars(module).items() if name != "training"}
+    return {name: value if isinstance(value, plain) else None for name, value in held.items()}
+
+
+def _same(tensor: Tensor | None, other: Tensor | None) -> bool:
+    if tensor is None or other is None:
+        return tensor is other
+    alike = tensor.dtype == other.dtype and tensor.requires_grad == other.requires_grad
+    return alike and torch.equal(tensor, other)

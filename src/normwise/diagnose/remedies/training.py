@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import replace
+from typing import Any
+
+import torch
 
 from normwise.diagnose.subject import Setup
-from normwise.errors import ArgumentError, explain
+from normwise.errors import ArgumentError, explain, unknown_name
 
 
 def change_rate(setup: Setup, factor: float) -> Setup:
@@ -17,6 +21,28 @@ def change_rate(setup: Setup, factor: float) -> Setup:
     """
     _check("change_rate", "`factor`", factor)
     return replace(setup, optimizer=replace(setup.optimizer, lr=setup.optimizer.lr * factor))
+
+
+def change_optimizer(setup: Setup, name: str, lr: float | None = None, **options: Any) -> Setup:
+    """Another optimizer, with those of the options of before that it takes.
+
+    Args:
+        setup: whose optimizer it is.
+        name: of torch's class.
+        lr: learning rate; None for that of before.
+        options: that it gets, such as weight_decay.
+
+    Raises:
+        UnknownNameError: torch has no such optimizer.
+    """
+    kinds = {kind.__name__: kind for kind in vars(torch.optim).values() if isinstance(kind, type)}
+    if name not in kinds:
+        raise unknown_name("change_optimizer", "optimizer", name, kinds)
+    takes = inspect.signature(kinds[name]).parameters
+    kept = {option: value for option, value in setup.optimizer.options if option in takes}
+    rate = setup.optimizer.lr if lr is None else lr
+    chosen = replace(setup.optimizer, name=name, lr=rate, options=tuple((kept | options).items()))
+    return replace(setup, optimizer=chosen)
 
 
 def change_decay(setup: Setup, weight_decay: float) -> Setup:
