@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,61 +73,65 @@ def _observed(subject: Subject, *, training: bool) -> Observation | None:
     inputs, targets, loss = subject.inputs, subject.targets, subject.loss
     if inputs is None or targets is None or loss is None:
         return None
-    return observe(subject.model, inputs, targets, loss, training=training)
+    return observe(subject.model, inputs, targets, loss, training=training, gradients=training)
 
 
 def _uniform(subject: Subject, start: Observation | None) -> float | None:
     """ln C, where the loss is a cross-entropy over C classes."""
-    if start is None or subject.targets is None or subject.targets.is_floating_point():
+    targets = subject.targets
+    if start is None or targets is None or targets.is_floating_point() or len(start.output_shape) < 2:
         return None
-    with preserved(subject.model, training=False), torch.no_grad():
-        output = subject.model(subject.inputs)
-    return math.log(output.shape[1]) if isinstance(output, Tensor) and output.dim() > 1 else None
+    return math.log(max(1, start.output_shape[1]))
 
 
 def norm_states(model: nn.Module, inputs: Any) -> tuple[NormState, ...]:
     """The normalizations of a model, and what comes to them in training mode, where there is an input."""
     named = [(name, m) for name, m in model.named_modules() if is_norm(m) and not list(m.children())]
-    seen: dict[str, list[Tensor]] = {name: [] for name, _ in named}
-    handles = [
-        module.register_forward_pre_hook(
-            lambda _, args, name=name: seen[name].append(args[0].detach().clone()) if args else None
-        )
-        for name, module in named
-    ]
+    states = {name: _norm_state(name, module) for name, module in named}
+
+    def note(name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        calls = states[name].calls + 1
+        looked = args and isinstance(args[0], Tensor) and args[0].dim() > 1 and calls == 1
+        state = _met(states[name], module, args[0].detach()) if looked else states[name]
+        states[name] = replace(state, calls=calls)
+
+    handles = [module.register_forward_pre_hook(partial(note, name)) for name, module in named]
     try:
-        if inputs is not None:
+        if inputs is not None and named:
             with preserved(model, training=True), torch.no_grad():
                 torch.manual_seed(0)
                 model(inputs) if isinstance(inputs, Tensor) else model(*tree_leaves(inputs))
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(_norm_state(name, module, seen[name]) for name, module in named)
+    return tuple(states.values())
 
 
-def _norm_state(name: str, module: Any, inputs: list[Tensor]) -> NormState:
+def _norm_state(name: str, module: nn.Module) -> NormState:
     known = kind_of(module)
-    kind = "" if known is None else known[0]
     tracked = module._buffers.get("num_batches_tracked")
     count = None if tracked is None else int(tracked)
-    if not inputs or inputs[0].dim() < 2:
-        return NormState(name, module, kind, tracked=count)
-    x = inputs[0].float()
-    channels = x.shape[1]
-    values = _values(module, kind, x)
+    return NormState(name, module, "" if known is None else known[0], tracked=count)
+
+
+def _met(state: NormState, module: Any, x: Tensor) -> NormState:
+    """The same with what its first input says."""
+    found = replace(state, values=_values(module, state.kind, x), channels=x.shape[1])
+    if state.kind not in ("batch", "sync", "frozen", "ghost", "batch_renorm"):
+        return found
     mean, var = module._buffers.get("running_mean"), module._buffers.get("running_var")
-    shift = spread = constant = None
-    if kind in ("batch", "sync", "frozen", "ghost", "batch_renorm"):
-        rows = x.transpose(0, 1).flatten(1)
-        batch_mean, batch_var = rows.mean(dim=1), rows.var(dim=1, correction=0)
-        eps = float(module.eps)
-        constant = float((batch_var <= eps).float().mean())
-        if mean is not None and var is not None and rows.shape[1] > 1:
-            scale = (var.float() + eps).sqrt()
-            shift = float(((batch_mean - mean.float()).abs() / scale).max())
-            spread = float(((batch_var + eps) / (var.float() + eps)).log2().abs().max())
-    return NormState(name, module, kind, values, channels, len(inputs), shift, spread, constant, count)
+    rows = x.float().transpose(0, 1).flatten(1)
+    batch_mean, batch_var = rows.mean(dim=1), rows.var(dim=1, correction=0)
+    eps = float(module.eps)
+    found = replace(found, constant=float((batch_var <= eps).float().mean()))
+    if mean is None or var is None or rows.shape[1] < 2:
+        return found
+    scale = (var.float() + eps).sqrt()
+    return replace(
+        found,
+        shift=float(((batch_mean - mean.float()).abs() / scale).max()),
+        spread=float(((batch_var + eps) / (var.float() + eps)).log2().abs().max()),
+    )
 
 
 def _values(module: Any, kind: str, x: Tensor) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -75,6 +75,7 @@ class Observation:
         layers: in the order of calls, those without an activation among them.
         loss: of the batch in that mode.
         output_mean, output_std: of the model's outputs.
+        output_shape: of the first of them.
         training: the mode.
         finite: whether outputs, loss and gradients are.
     """
@@ -83,6 +84,7 @@ class Observation:
     loss: float
     output_mean: float
     output_std: float
+    output_shape: tuple[int, ...]
     training: bool
     finite: bool
 
@@ -94,17 +96,27 @@ class Observation:
 
 @dataclass
 class _Seen:
-    """What is known of a layer during a pass."""
+    """What is known of a layer during a pass; numbers alone, so that no activation is held for it.
+
+    Attributes:
+        name, module: of the layer.
+        input_rms, output_std: of what came in and went out.
+        edge: leads to the gradient of what the activation received.
+        pre, post: mean and standard deviation before and behind the activation.
+        activation: its name.
+        dead, flat: as in `LayerState`.
+    """
 
     name: str
     module: nn.Module
     input_rms: float
-    output: Tensor
+    output_std: float
+    edge: Any
+    pre: tuple[float, float]
+    post: tuple[float, float]
     activation: str = ""
-    received: Tensor | None = None
-    given: Tensor | None = None
-    slope: Tensor | None = None
-    edge: Any = field(default=None)
+    dead: float | None = None
+    flat: float | None = None
 
 
 def observe(
@@ -114,6 +126,7 @@ def observe(
     loss: Callable[[Any, Tensor], Tensor],
     *,
     training: bool = True,
+    gradients: bool = True,
 ) -> Observation:
     """Run a batch forward and backward; modes, buffers, gradients and random state stay as they were.
 
@@ -122,6 +135,7 @@ def observe(
         inputs, targets: the batch.
         loss: loss(output, targets) → scalar.
         training: the mode in which the model runs.
+        gradients: run backward, too; without, all gradients are None.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> seen = observe(net, torch.randn(16, 4), torch.zeros(16, 2), nn.functional.mse_loss)
@@ -134,10 +148,10 @@ def observe(
     def layer_hook(name: str) -> Callable[..., None]:
         def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             if isinstance(output, Tensor):
-                entry = _Seen(name, module, _rms(args[0]) if args else math.nan, output.detach())
-                entry.received = output.detach()
-                entry.edge = get_gradient_edge(output) if output.requires_grad else None
-                seen.append(entry)
+                edge = get_gradient_edge(output) if output.requires_grad else None
+                size = _rms(args[0]) if args else math.nan
+                moments = _moments(output)
+                seen.append(_Seen(name, module, size, moments[1], edge, moments, moments))
 
         return note
 
@@ -145,21 +159,28 @@ def observe(
         if isinstance(module, WEIGHTED):
             handles.append(module.register_forward_hook(layer_hook(name)))
     try:
-        with preserved(model, training=training), use_backend("aten"), _Slopes(seen), torch.enable_grad():
+        graph = torch.set_grad_enabled(gradients)
+        with preserved(model, training=training), use_backend("aten"), _Slopes(seen), graph:
             torch.manual_seed(0)
             output = model(inputs)
             value = loss(output, targets)
-            gradients = _gradients(value, seen)
+            found = _gradients(value, seen)
     finally:
         for handle in handles:
             handle.remove()
     outputs = [leaf for leaf in _tensors(output) if leaf.is_floating_point()]
     finite = all(bool(torch.isfinite(t).all()) for t in (value.detach(), *outputs))
-    finite = finite and all(g is None or bool(torch.isfinite(g).all()) for pair in gradients for g in pair)
+    finite = finite and all(g is None or bool(torch.isfinite(g).all()) for pair in found for g in pair)
     whole = torch.cat([o.detach().flatten().float() for o in outputs]) if outputs else torch.zeros(1)
-    layers = tuple(_state(entry, *pair) for entry, pair in zip(seen, gradients, strict=True))
+    layers = tuple(_state(entry, *pair) for entry, pair in zip(seen, found, strict=True))
     return Observation(
-        layers, float(value.detach()), float(whole.mean()), float(whole.std(correction=0)), training, finite
+        layers,
+        float(value.detach()),
+        float(whole.mean()),
+        float(whole.std(correction=0)),
+        tuple(outputs[0].shape) if outputs else (),
+        training,
+        finite,
     )
 
 
@@ -180,15 +201,19 @@ class _Slopes(TorchFunctionMode):
         entry = self._seen[-1]
         entry.activation = func.__name__.rstrip("_")
         entry.edge = get_gradient_edge(received) if received.requires_grad else None
-        entry.received = received.detach().clone()
+        entry.pre = _moments(received)
         with torch.enable_grad():
-            again = entry.received.clone().requires_grad_(True)
+            again = received.detach().clone().requires_grad_(True)
             rest = {name: value for name, value in kwargs.items() if name not in ("input", "inplace")}
             plain = getattr(torch.nn.functional, entry.activation, func)
             values = plain(again, *[a for a in args[1:] if not isinstance(a, bool)], **rest)
-            (entry.slope,) = torch.autograd.grad(values.sum(), again)
+            (slope,) = torch.autograd.grad(values.sum(), again)
+        slope.abs_()
+        units = slope.movedim(1, -1).flatten(0, -2) if slope.dim() > 1 else slope[:, None]
+        entry.dead = float((units.amax(dim=0) <= _DEAD).float().mean()) if len(units) else None
+        entry.flat = float((slope < FLAT).float().mean())
         output = func(*args, **kwargs)
-        entry.given = output.detach().clone()
+        entry.post = _moments(output)
         return output
 
 
@@ -207,33 +232,23 @@ def _gradients(loss: Tensor, seen: list[_Seen]) -> list[tuple[Tensor | None, Ten
 
 
 def _state(entry: _Seen, gradient: Tensor | None, weight_gradient: Tensor | None) -> LayerState:
-    weight: Any = entry.module.weight
-    received = entry.output if entry.received is None else entry.received
-    given = received if entry.given is None else entry.given
-    slope = entry.slope
-    dead = flat = None
-    if slope is not None:
-        units = slope.movedim(1, -1).flatten(0, -2) if slope.dim() > 1 else slope[:, None]
-        dead = float((units.abs() <= _DEAD).all(dim=0).float().mean())
-        flat = float((slope.abs() < FLAT).float().mean())
     module: Any = entry.module
-    units_out = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+    weight = module.weight.detach()
+    units = module.out_features if isinstance(module, nn.Linear) else module.out_channels
     return LayerState(
         entry.name,
         type(module).__name__,
         entry.activation,
-        units_out,
-        max(1, weight.numel() // max(1, units_out)),
+        units,
+        max(1, weight.numel() // max(1, units)),
         _rms(weight),
-        float(weight.detach().float().std(correction=0)),
+        float(weight.float().std(correction=0)),
         entry.input_rms,
-        float(entry.output.float().std(correction=0)),
-        float(received.float().mean()),
-        float(received.float().std(correction=0)),
-        float(given.float().mean()),
-        float(given.float().std(correction=0)),
-        dead,
-        flat,
+        entry.output_std,
+        *entry.pre,
+        *entry.post,
+        entry.dead,
+        entry.flat,
         entry.activation in _BOUNDED,
         None if gradient is None else _rms(gradient),
         None if weight_gradient is None else _rms(weight_gradient),
@@ -248,6 +263,12 @@ def _weight(module: nn.Module) -> Tensor | None:
         return originals[-1]
     weight: Tensor | None = module._parameters.get("weight")
     return weight
+
+
+def _moments(values: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation of all values."""
+    std, mean = torch.std_mean(values.detach().float(), correction=0)
+    return float(mean), float(std)
 
 
 def _rms(values: Tensor) -> float:
