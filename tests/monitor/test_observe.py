@@ -48,14 +48,14 @@ def test_the_numbers_of_a_layer(activation: nn.Module) -> None:
         "gradient_rms": gradient.square().mean().sqrt(),
     }
     for name, value in expected.items():
-        assert getattr(first, name) == pytest.approx(float(value), rel=1e-4, abs=1e-7), name
-    assert seen.loss == pytest.approx(float(loss), rel=1e-5)
+        assert getattr(first, name) == pytest.approx(value.item(), rel=1e-4, abs=1e-7), name
+    assert seen.loss == pytest.approx(loss.item(), rel=1e-5)
     assert seen.output_shape == (64, 3)
     assert [layer.activation for layer in seen.layers[:2]] == [first.activation] * 2
     assert seen.layers[2].activation == ""
     assert len(seen.hidden) == 2
     weight_gradient = torch.autograd.grad(F.cross_entropy(model(ROWS.clone()), CLASSES), model[0].weight)[0]
-    assert first.weight_gradient_rms == pytest.approx(float(weight_gradient.square().mean().sqrt()), rel=1e-4)
+    assert first.weight_gradient_rms == pytest.approx(weight_gradient.square().mean().sqrt().item(), rel=1e-4)
 
 
 def test_dead_units_are_units_and_not_entries() -> None:
@@ -79,7 +79,7 @@ def test_images_functions_and_a_norm_before_the_activation() -> None:
     seen = observe(model, images, torch.arange(8) % 3, F.cross_entropy)
     assert [(layer.name, layer.activation) for layer in seen.layers] == [("conv", "relu"), ("head", "")]
     assert seen.layers[0].pre_std == pytest.approx(1.0, rel=1e-2)
-    assert seen.layers[0].output_std == pytest.approx(float(model.conv(images).std(correction=0)), rel=1e-4)
+    assert seen.layers[0].output_std == pytest.approx(model.conv(images).std(correction=0).item(), rel=1e-4)
 
 
 def test_the_model_is_as_before() -> None:
