@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -110,10 +111,21 @@ def bars(judged: Sequence[Judged], alarms: Rate) -> bool:
 
 
 def chosen(cases: Sequence[Case], options: argparse.Namespace) -> list[Case]:
-    """Those of the half and of the pattern."""
+    """Those of the half and of the pattern; with a limit, evenly spaced ones."""
     halves = ("calibration", "held-out") if options.half == "both" else (options.half,)
     found = [case for case in cases if case.half in halves and options.only in case.name]
-    return found[: options.limit] if options.limit else found
+    if not 0 < options.limit < len(found):
+        return found
+    return [found[index * len(found) // options.limit] for index in range(options.limit)]
+
+
+def in_turn(broken: Sequence[Case], sound: Sequence[Case]) -> Iterator[Case]:
+    """Each faulty case with its twin, then a healthy one: what is printed first is a sample of all."""
+    for faulty_case, healthy_case in zip_longest(broken, sound):
+        if faulty_case is not None:
+            yield from (faulty_case, faulty_case.twin)
+        if healthy_case is not None:
+            yield healthy_case
 
 
 def main() -> int:
@@ -125,14 +137,17 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose name has this in it")
     parser.add_argument("--what", default="both", choices=("both", "faulty", "healthy"))
     parser.add_argument(
-        "--limit", type=int, default=0, help="at most so many faulty and so many healthy ones"
+        "--limit",
+        type=int,
+        default=0,
+        help="at most so many faulty and so many healthy ones, evenly from all",
     )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     broken = [] if options.what == "healthy" else chosen(faulty(), options)
     sound = [] if options.what == "faulty" else chosen(healthy(), options)
-    wanted = {case.name: case for case in (*broken, *(case.twin for case in broken), *sound)}
+    wanted = {case.name: case for case in in_turn(broken, sound)}
     began, answers = time.perf_counter(), {}
     for given in asked(list(wanted), options.jobs):
         answers[given.case] = given

@@ -47,7 +47,7 @@ def test_a_program_and_its_faults_lie_in_one_half() -> None:
 def test_the_halves_do_not_change() -> None:
     program = Program("mlp", "wine", norm="batch")
     assert program.name == "mlp-wine-3x32-relu-batch-he-adam-b32"
-    assert Case(program).half == "calibration"
+    assert Case(program).half == "held-out"
     assert Case(replace(program, data="rings")).half == "calibration"
     assert Case(replace(program, data="digits")).half == "held-out"
 
