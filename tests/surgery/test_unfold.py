@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -205,6 +206,16 @@ def test_other_refusals() -> None:
     inside, _ = unfold(model, x, ["0"])
     with pytest.raises(ArgumentError, match="Got one that holds a norm"):
         unfold(inside, x, ["0"])
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("function", [fold, functools.partial(unfold, names=["0"])])
+def test_without_values_nothing_is_proved(function: Callable[..., Any], inplace: bool) -> None:
+    with torch.device("meta"):
+        model, x = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).eval(), torch.randn(2, 3)
+    with pytest.raises(ArgumentError, match=r"must have values.*one on the meta device.*load its state"):
+        function(model, x, inplace=inplace)
+    assert type(model[1]) is nn.BatchNorm1d
 
 
 def test_a_place_that_was_given_to_something_else_is_left_to_it() -> None:

@@ -43,10 +43,14 @@ class Check:
         tolerance: the limit in the model's own dtype; None as above.
 
     Raises:
-        ArgumentError: (a ValueError) the model does not run in float64, or gives nothing finite to be compared.
+        ArgumentError: (a ValueError) the model has no values, does not run in float64, or gives nothing finite to be
+            compared.
     """
 
     def __init__(self, who: str, model: nn.Module, example: Any, tolerance: float | None = None) -> None:
+        if any(each.is_meta for each in (*model.parameters(), *model.buffers())):
+            must = "a model must have values, which decide what can be changed"
+            raise ArgumentError(explain(who, must, "one on the meta device", "load its state first"))
         self._who = who
         self._model = model
         self._tolerance = tolerance
