@@ -51,8 +51,7 @@ def trace(model: nn.Module, example: Any, *, training: bool = False, who: str = 
         with _undisturbed(), torch.no_grad(), watch:
             twin(*arguments, **named)
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        words = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        words = _words(error)
         shapes = ", ".join(str(tuple(t.shape)) for t in tree_leaves(example) if isinstance(t, Tensor))
         where = f" (in `{watch.failed}`)" if watch.failed else ""
         raise ArgumentError(
@@ -219,11 +218,35 @@ def _twin(model: nn.Module, who: str) -> nn.Module:
             explain(
                 who,
                 "the model must be one that `copy.deepcopy` copies",
-                f"{type(error).__name__}: {error}",
-                "a tensor that is a result must be detached, a handle or a file kept elsewhere",
+                *(why_not_copied(model) or (_words(error), "keep a handle or a file elsewhere")),
             )
         ) from error
     return twin
+
+
+def why_not_copied(model: nn.Module) -> tuple[str, str] | None:
+    """The tensor for which a model cannot be copied, since it is a result that gradients go through, and the way out.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2))
+    >>> why_not_copied(model) is None
+    True
+    >>> model[0].cache = model[0].weight * 2
+    >>> why_not_copied(model)[0]
+    '`0.cache`, a result with a graph of gradients, as old weight_norm, spectral_norm and pruning leave it'
+    """
+    for owner, module in model.named_modules():
+        for name, value in (*vars(module).items(), *module._buffers.items()):
+            if any(isinstance(leaf, Tensor) and not leaf.is_leaf for leaf in tree_leaves(value)):
+                path = f"{owner}.{name}" if owner else name
+                kind = "a result with a graph of gradients, as old weight_norm, spectral_norm and pruning leave it"
+                way = "run it once in torch.no_grad(), which computes that anew, or keep the result detached"
+                return f"`{path}`, {kind}", way
+    return None
+
+
+def _words(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 @contextmanager

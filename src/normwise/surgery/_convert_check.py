@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from normwise.errors import ArgumentError, explain
-from normwise.graph.trace import arguments_of
+from normwise.graph.trace import arguments_of, why_not_copied
 
 Twin = Callable[[nn.Module], nn.Module]
 
@@ -35,14 +35,10 @@ def twin(model: nn.Module, *, parameters: bool = False) -> nn.Module:
         made: nn.Module = copy.deepcopy(model, memo)
     except Exception as error:
         # Any class may have its own idea of copying, and with it its own exceptions.
-        raise ArgumentError(
-            explain(
-                "convert",
-                "the model must be one that `copy.deepcopy` copies, to be tried on the example",
-                f"{type(error).__name__}: {error}",
-                "leave `example` and `data` away to convert it untried",
-            )
-        ) from error
+        must = "the model must be one that `copy.deepcopy` copies, to be tried on the example"
+        untried = "leave `example` and `data` away to convert it untried"
+        got, hint = why_not_copied(model) or (f"{type(error).__name__}: {error}", untried)
+        raise ArgumentError(explain("convert", must, got, hint)) from error
     return made
 
 
