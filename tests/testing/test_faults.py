@@ -154,3 +154,12 @@ def test_places() -> None:
     assert [name for name, _ in model.named_modules()] == ["", "0", "1", "2", "3", "3.0", "3.new", "3.1"]
     remove(model, "2")
     assert [name for name, _ in model.named_children()] == ["0", "1", "3"]
+
+
+def test_the_source_shows_what_is_wrong() -> None:
+    cases = {case.fault.name: case for case in faulty() if case.fault is not None}
+    assert "(dropout): Dropout(p=0.5" in cases["dropout-before-batch-norm"].source()
+    assert "(dropout)" not in cases["dropout-before-batch-norm"].twin.source()
+    assert "model.eval()" in cases["eval-during-training"].source()
+    assert "weight_decay=1.0" in cases["heavy-decay"].source()
+    assert "batches of 2 of" in cases["batch-too-small"].source()

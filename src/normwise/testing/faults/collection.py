@@ -63,6 +63,30 @@ class Case:
         """Each name under which the place of the fault may be given; "" for the training as a whole."""
         return self.edited().layers
 
+    def source(self) -> str:
+        """The training as somebody would read it, with the fault in it; for a reader or a tool that reads code.
+
+        >>> print(healthy()[0].source().splitlines()[-1])
+        for step in range(200): train on batches of 32 of 1079 rows of 'digits'
+        """
+        training = self.edited().training
+        setup, choice = training.setup, training.setup.optimizer
+        options = "".join(f", {name}={value!r}" for name, value in choice.options)
+        trained = (
+            "without norms and biases in the decay" if choice.weight_decay and choice.spares_norms else "all"
+        )
+        mode = "model.eval()" if setup.evaluates else "model.train()"
+        rows = len(training.data.inputs)
+        return "\n".join(
+            [
+                f"model = {setup.model}",
+                f"optimizer = torch.optim.{choice.name}(model.parameters(), lr={choice.lr:g}{options})  # {trained}",
+                mode,
+                f"for step in range({self.program.steps}): "
+                f"train on batches of {setup.batch_size} of {rows} rows of {self.program.data!r}",
+            ]
+        )
+
     def subject(self, seed: int = 0) -> Subject:
         """All that a diagnosis is given: the network, a batch as the training takes it, the optimizer, the training."""
         training = self.edited(seed).training
