@@ -22,9 +22,9 @@ def ranked(findings: Sequence[Finding], explains: Mapping[str, frozenset[str]]) 
     """
     order = sorted(findings, key=lambda f: (-f.confidence, f.code, f.layer))
     parent: dict[int, int] = {}
-    for index, finding in enumerate(order):
+    for index in reversed(range(len(order))):  # of two that explain each other the surer one is the root
         for other, candidate in enumerate(order):
-            follows = finding.code in explains.get(candidate.code, frozenset())
+            follows = order[index].code in explains.get(candidate.code, frozenset())
             if other != index and follows and not _above(parent, other, index):
                 parent[index] = other
                 break
