@@ -64,11 +64,12 @@ def _deliberate(layer: Any, reader: Any) -> bool:
         return bool(layer.out_features < min(layer.in_features, reader.out_features))
     if _separable(layer) or _rearranges(layer):
         return True
+    pointwise = max(layer.kernel_size) == 1
     if isinstance(reader, nn.Linear):
-        return False
+        return bool(pointwise and layer.out_channels < layer.in_channels)
     narrow = layer.out_channels < min(layer.in_channels, reader.out_channels)
     # MobileNet's linear bottleneck may be as wide as the depthwise convolution before it.
-    bottleneck = max(layer.kernel_size) == 1 and layer.out_channels < reader.out_channels
+    bottleneck = pointwise and layer.out_channels < reader.out_channels
     return bool(narrow or bottleneck or _separable(reader) or layer.out_channels != reader.in_channels)
 
 

@@ -56,7 +56,7 @@ def _frozen(state: NormState, facts: Facts) -> bool:
     norm = state.module
     if not facts.subject.model.training or not any(p.requires_grad for p in norm.parameters()):
         return False
-    return not norm.training or bool(getattr(norm, "statistics_frozen", False))
+    return not norm.training or not _can_train(norm)
 
 
 def _misses(state: NormState) -> bool:
@@ -84,9 +84,8 @@ def _trained(facts: Facts) -> bool:
 def _can_train(norm: nn.Module) -> bool:
     """Whether `train` brings a norm back; a class of somebody's may refuse."""
     before = norm.training
-    norm.train(True)
-    could = norm.training and not getattr(norm, "statistics_frozen", False)
-    norm.train(before)
+    could = norm.train().training and not getattr(norm, "statistics_frozen", False)
+    norm.training = before
     return could
 
 

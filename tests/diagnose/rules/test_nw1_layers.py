@@ -1,0 +1,244 @@
+"""Rules of activations, outputs and decay: named where they are wrong, silent about what is meant."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+import normwise as nw
+from normwise.diagnose import fix
+from normwise.diagnose.api import examine
+from normwise.diagnose.subject import Loss, OptimizerChoice, Setup, Subject
+from normwise.errors import ArgumentError
+from normwise.results.diagnosis import Finding
+
+ROWS = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randn(8, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+TOKENS = torch.randn(8, 5, 6, generator=torch.Generator().manual_seed(2))
+CLASSES = torch.randint(3, (32,), generator=torch.Generator().manual_seed(3))
+
+
+def findings(
+    code: str, model: nn.Module, inputs: Tensor, loss: Loss = F.cross_entropy
+) -> tuple[Finding, ...]:
+    return examine(
+        Subject(model, inputs=inputs, targets=CLASSES[: len(inputs)], loss=loss), select=[code]
+    ).findings
+
+
+def layers_of(code: str, model: nn.Module, inputs: Tensor, loss: Loss = F.cross_entropy) -> list[str]:
+    return [layer for found in findings(code, model, inputs, loss) for layer in (found.layer, *found.also)]
+
+
+def linear(*widths: int) -> list[nn.Module]:
+    return [nn.Linear(first, second) for first, second in itertools.pairwise(widths)]
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, **options: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, **options)
+
+
+def head(width: int) -> list[nn.Module]:
+    return [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 3)]
+
+
+def encoder() -> nn.Module:
+    return nn.TransformerEncoderLayer(6, 2, 8, batch_first=True)
+
+
+class Attention(nn.Module):
+    """Self-attention with a layer for each of q, k, v and the output, and a feed-forward part behind it."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.out = nn.Linear(6, 6)
+        self.q, self.k, self.v = (nn.Linear(6, 6) for _ in range(3))
+        self.norm1, self.norm2, self.activation = nn.LayerNorm(6), nn.LayerNorm(6), activation
+        self.first, self.second, self.head = nn.Linear(6, 12), nn.Linear(12, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        weights = (self.q(y) @ self.k(y).transpose(1, 2)).softmax(dim=-1)
+        x = x + self.out(weights @ self.v(y))
+        x = x + self.second(self.activation(self.first(self.norm2(x))))
+        return self.head(x.mean(dim=1))
+
+
+class Probabilities(nn.Module):
+    """Softmax as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.softmax(self.layer(x), dim=1)
+
+
+MISSING: list[tuple[str, Callable[[], nn.Module], Tensor, list[str]]] = [
+    ("mlp", lambda: nn.Sequential(*linear(6, 16, 16), nn.ReLU(), nn.Linear(16, 3)), ROWS, ["0"]),
+    (
+        "a norm",
+        lambda: nn.Sequential(nn.Linear(6, 9), nn.LayerNorm(9), *linear(9, 9), nn.ReLU(), *linear(9, 3)),
+        ROWS,
+        ["0"],
+    ),
+    ("dropout", lambda: nn.Sequential(nn.Linear(6, 9), nn.Dropout(), nn.Linear(9, 3)), ROWS, ["0"]),
+    ("cnn", lambda: nn.Sequential(conv(4, 8), nn.BatchNorm2d(8), conv(8, 8), *head(8)), IMAGES, ["0"]),
+    ("pooled", lambda: nn.Sequential(conv(4, 8), nn.MaxPool2d(2), conv(8, 8), *head(8)), IMAGES, ["0"]),
+    (
+        "flat",
+        lambda: nn.Sequential(conv(4, 8), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(128, 3)),
+        IMAGES,
+        ["0"],
+    ),
+    ("attention", lambda: Attention(nn.Identity()), TOKENS, ["first"]),
+]
+
+MEANT: list[tuple[str, Callable[[], nn.Module], Tensor]] = [
+    ("low rank", lambda: nn.Sequential(*linear(6, 2, 3)), ROWS),
+    ("one layer", lambda: nn.Linear(6, 3), ROWS),
+    (
+        "depthwise",
+        lambda: nn.Sequential(conv(4, 4, groups=4), nn.BatchNorm2d(4), conv(4, 8, 1), *head(8)),
+        IMAGES,
+    ),
+    ("along axes", lambda: nn.Sequential(nn.Conv2d(4, 4, (1, 3)), nn.Conv2d(4, 8, (3, 1)), *head(8)), IMAGES),
+    (
+        "bottleneck",
+        lambda: nn.Sequential(conv(4, 8), nn.ReLU(), conv(8, 8, 1), conv(8, 16, 1), *head(16)),
+        IMAGES,
+    ),
+    ("patches", lambda: nn.Sequential(nn.Conv2d(4, 8, 2, stride=2), conv(8, 8), *head(8)), IMAGES),
+    (
+        "upsampling",
+        lambda: nn.Sequential(nn.ConvTranspose2d(4, 8, 2, stride=2), conv(8, 8), *head(8)),
+        IMAGES,
+    ),
+    ("shuffled", lambda: nn.Sequential(conv(4, 16), nn.PixelShuffle(2), conv(4, 8), *head(8)), IMAGES),
+    ("attention", lambda: Attention(nn.GELU()), TOKENS),
+    ("torch's encoder", lambda: nn.Sequential(encoder(), nn.Flatten(), nn.Linear(30, 3)), TOKENS),
+    ("fewer channels", lambda: nn.Sequential(conv(4, 2, 1), nn.Flatten(), nn.Linear(128, 3)), IMAGES),
+    ("a fused activation", lambda: nn.Sequential(*linear(6, 9), nw.BatchNormAct1d(9), *linear(9, 3)), ROWS),
+    ("a tanh norm", lambda: nn.Sequential(nn.Linear(6, 9), nw.DynamicTanh(9), nn.Linear(9, 3)), ROWS),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "inputs", "layers"), MISSING)
+def test_a_missing_activation_is_named(
+    name: str, make: Callable[[], nn.Module], inputs: Tensor, layers: list[str]
+) -> None:
+    assert layers_of("NW108", make(), inputs) == layers
+
+
+@pytest.mark.parametrize(("name", "make", "inputs"), MEANT)
+def test_layers_that_belong_together_miss_nothing(
+    name: str, make: Callable[[], nn.Module], inputs: Tensor
+) -> None:
+    assert layers_of("NW108", make(), inputs) == []
+
+
+@pytest.mark.parametrize(("name", "make", "inputs", "layers"), MISSING)
+def test_with_the_activation_put_in_nothing_is_missing(
+    name: str, make: Callable[[], nn.Module], inputs: Tensor, layers: list[str]
+) -> None:
+    model = make()
+    (finding,) = findings("NW108", model, inputs)
+    fixed = fix.apply(Setup(model, OptimizerChoice(), 8, F.cross_entropy, example=inputs), finding)
+    assert layers_of("NW108", fixed.model, inputs) == []
+
+
+def test_the_activation_comes_behind_the_norm() -> None:
+    model = nn.Sequential(conv(4, 8), nn.BatchNorm2d(8), conv(8, 8), *head(8))
+    (finding,) = findings("NW108", model, IMAGES)
+    fixed = fix.apply(Setup(model, OptimizerChoice(), 8, F.cross_entropy, example=IMAGES), finding).model
+    assert [type(m) for m in fixed.get_submodule("1").children()] == [nn.BatchNorm2d, nn.ReLU]
+
+
+def negative_log(output: Tensor, classes: Tensor) -> Tensor:
+    return F.nll_loss(output.clamp_min(1e-9).log(), classes)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, nn.CrossEntropyLoss(label_smoothing=0.1)])
+def test_softmax_before_cross_entropy_is_named_and_taken_out(loss: Loss) -> None:
+    model = nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=1))
+    (finding,) = findings("NW109", model, ROWS, loss)
+    assert finding.layer == "1"
+    fixed = fix.apply(Setup(model, OptimizerChoice(), 32, loss, example=ROWS), finding).model
+    assert layers_of("NW109", fixed, ROWS, loss) == []
+    assert torch.equal(fixed(ROWS).argmax(dim=1), model(ROWS).argmax(dim=1))
+
+
+def test_softmax_as_a_function_is_named_by_its_layer_and_is_for_a_person_to_change() -> None:
+    model = Probabilities()
+    (finding,) = findings("NW109", model, ROWS)
+    assert (finding.layer, finding.applicability) == ("layer", "advice")
+    with pytest.raises(ArgumentError):
+        fix.apply(Setup(model, OptimizerChoice(), 32, F.cross_entropy), finding)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        (nn.Sequential(nn.Linear(6, 3), nn.LogSoftmax(dim=1)), F.cross_entropy),
+        (nn.Sequential(nn.Linear(6, 3), nn.LogSoftmax(dim=1)), F.nll_loss),
+        (nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=1)), negative_log),
+        (nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=1), nn.Linear(3, 3)), F.cross_entropy),
+        (nn.Linear(6, 3), F.cross_entropy),
+    ],
+)
+def test_what_fits_its_loss_is_left_alone(model: nn.Module, loss: Loss) -> None:
+    assert layers_of("NW109", model, ROWS, loss) == []
+
+
+def test_a_sigmoid_before_a_loss_of_logits_is_the_same_fault() -> None:
+    model = nn.Sequential(nn.Linear(6, 1), nn.Sigmoid())
+
+    def binary(output: Tensor, classes: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(output[:, 0], (classes > 0).float())
+
+    assert layers_of("NW109", model, ROWS, binary) == ["1"]
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "decay", "layers"),
+    [
+        (torch.optim.AdamW, 0.05, ["1"]),
+        (torch.optim.AdamW, 0.01, []),
+        (torch.optim.SGD, 0.01, ["1"]),
+        (torch.optim.SGD, 5e-4, []),
+    ],
+)
+def test_strong_decay_of_norms_is_named(
+    kind: type[torch.optim.Optimizer], decay: float, layers: list[str]
+) -> None:
+    model = normed()
+    optimizer = kind(model.parameters(), lr=0.1, weight_decay=decay)  # type: ignore[call-arg]
+    found = examine(Subject(model, inputs=ROWS, optimizer=optimizer), select=["NW110"]).findings
+    assert [finding.layer for finding in found] == layers
+
+
+def test_decay_that_spares_norms_is_no_fault_and_is_the_remedy() -> None:
+    model = normed()
+    spared = torch.optim.AdamW(nw.parameter_groups(model, weight_decay=0.05), lr=0.1)
+    assert examine(Subject(model, inputs=ROWS, optimizer=spared), select=["NW110"]).findings == ()
+    choice = OptimizerChoice("AdamW", 0.1, (("weight_decay", 0.05),), spares_norms=False)
+    setup = Setup(model, choice, 32, F.cross_entropy)
+    (finding,) = examine(Subject(model, inputs=ROWS, setup=setup), select=["NW110"]).findings
+    fixed = fix.apply(setup, finding)
+    assert examine(Subject(fixed.model, inputs=ROWS, setup=fixed), select=["NW110"]).findings == ()
+
+
+def test_a_network_without_norms_has_none_that_decay() -> None:
+    model = nn.Sequential(*linear(6, 8, 3))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1)
+    assert examine(Subject(model, inputs=ROWS, optimizer=optimizer), select=["NW110"]).findings == ()
