@@ -51,6 +51,14 @@ class Pair(One):
     def forward(self, x):
         return super().forward(x), x
 
+class Frozen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.head = nn.LazyLinear(8), nn.BatchNorm1d(8).eval(), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(self.norm(self.first(x)))
+
 def build(width=8):
     return nn.Sequential(nn.Linear(20, width), nn.ReLU(), nn.Linear(width, 3))
 """
@@ -140,6 +148,13 @@ def test_a_model_alone_gets_random_numbers_and_an_optimizer_only_if_asked(user: 
     assert (several.targets, several.loss) == (None, None)
 
 
+def test_modes_stay_as_the_source_has_them_and_lazy_layers_get_their_shapes(user: Any) -> None:
+    model = with_shape(user("Frozen"), (20,), 10, Training()).subject.model
+    assert (model.training, model.norm.training) == (True, False)  # type: ignore[union-attr]
+    assert model.first.weight.shape == (8, 20)  # type: ignore[union-attr]
+    assert model.norm.num_batches_tracked == 0  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "training", "words"),
     [
@@ -156,7 +171,7 @@ def test_what_does_not_go_together(user: Any, name: str, data: str, training: An
 def test_a_shape_that_the_model_does_not_take(user: Any) -> None:
     with pytest.raises(NormwiseError) as error:
         with_shape(user("build"), (21,), 10, Training())
-    assert "a forward pass of 32 × (21,)" in str(error.value)
+    assert "a forward pass of 32 × 21" in str(error.value)
 
 
 def test_a_loss_that_the_outputs_do_not_fit(user: Any) -> None:

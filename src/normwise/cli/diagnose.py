@@ -99,7 +99,7 @@ def _sizes(data: str | None, shape: str | None, target: str | None, *, prove: bo
         raise ArgumentError(explain(_WHO, "--data or --shape says what the model takes", got, hint))
     if data is None and (target is not None or prove):
         option = "--prove trains" if prove else "--target is a column of data"
-        raise ArgumentError(explain(_WHO, f"{option}", "no --data", "add --data"))
+        raise ArgumentError(explain(_WHO, option, "no --data", "add --data"))
     parts = [] if shape is None else [part.strip() for part in shape.replace("x", ",").split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         must = "--shape must be whole numbers above 0"
@@ -197,11 +197,11 @@ def _fixed(found: Found, diagnosis: Diagnosis, files: Sequence[Path], unsafe: bo
     """Apply remedies to a copy and keep its weights; the notes tell which, and why others are left."""
     from normwise.cli.model_file import save
     from normwise.diagnose.fix import apply_all
-    from normwise.diagnose.from_files import setup_of
+    from normwise.diagnose.from_files import explained, setup_of
     from normwise.models.user_guard import stdout_to_stderr
     from normwise.results.diagnosis_words import place
 
-    with stdout_to_stderr():
+    with stdout_to_stderr(), explained(found):
         fixed = apply_all(setup_of(found), diagnosis, unsafe=unsafe)
     notes = [f"fixed in a copy: {each.code} at {place(each.layer)}" for each in fixed.applied]
     notes += [f"not fixed: {each.code} at {place(each.layer)}: {why}" for each, why in fixed.left]

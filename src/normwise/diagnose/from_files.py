@@ -106,17 +106,15 @@ def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Tr
     """
     model = user.plain(tuple(shape), outputs)
     inputs = torch.randn(_MADE_UP_ROWS, *shape, generator=torch.Generator().manual_seed(0))
-    with user.running():
-        model.eval()
-        with torch.no_grad():
-            output = user.call(lambda: model(inputs), f"a forward pass of {_MADE_UP_ROWS} × {tuple(shape)}")
-        model.train()
+    output = _tried(user, model, inputs)
     targets = _made_up(output, training.loss)
     name = training.loss or ("mse" if targets is None or targets.is_floating_point() else "cross_entropy")
     if targets is not None:
         check_loss(model, name, inputs, targets)
     loss = None if targets is None else LOSSES[name]
-    asked = loss is not None and training.asks_for_optimizer
+    setup = None
+    if loss is not None and training.asks_for_optimizer:
+        setup = Setup(model, training.choice(), training.batch_size, loss, example=inputs)
     subject = Subject(
         model,
         f"{user.title} on random input of {', '.join(map(str, shape))}",
@@ -124,12 +122,23 @@ def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Tr
         targets,
         loss,
         made_up=True,
-        setup=Setup(model, training.choice(), training.batch_size, loss, example=inputs)
-        if asked and loss
-        else None,
+        setup=setup,
         steps=training.steps,
     )
     return Found(subject, user)
+
+
+def _tried(user: UserModel, model: nn.Module, inputs: Tensor) -> Any:
+    """What the model gives in evaluation; lazy layers have their shapes afterwards, and modes are as they were."""
+    # Not `left_alone`: it would take the shapes of lazy buffers back.
+    modes = [(module, module.training) for module in model.modules()]
+    with user.running(), torch.no_grad():
+        model.eval()
+        size = " × ".join(map(str, inputs.shape))
+        output = user.call(lambda: model(inputs), f"a forward pass of {size}")
+    for module, training in modes:
+        module.training = training
+    return output
 
 
 def fitted(user: UserModel, facts: Facts, training: Training) -> tuple[nn.Module, Adaptation]:
