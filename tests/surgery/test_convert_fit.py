@@ -127,6 +127,10 @@ def test_alpha_is_the_nearest_in_least_squares() -> None:
         return float(((wanted - wanted.mean(0) - slope * (given - given.mean(0))) ** 2).sum())
 
     chosen = float(new[0].alpha.detach())
+    assert abs(chosen - 0.5) > 0.1
+    shown = repr(new)
+    assert "alpha=0.5 at first" in shown
+    assert repr(new.to("meta")) == shown
     assert left(chosen) < left(chosen * 1.5)
     assert left(chosen) < left(chosen / 1.5)
 

@@ -48,8 +48,9 @@ class _DynamicTanh(Affine):
         return torch.tanh(self.alpha.to(wide.dtype) * wide)
 
     def _options(self) -> str:
+        # Not the value that it has by now: to read that would wait for the device, and fail without one.
         return (
-            f"alpha={self.initial_alpha}, elementwise_affine={self.elementwise_affine}, "
+            f"alpha={self.initial_alpha} at first, elementwise_affine={self.elementwise_affine}, "
             f"bias={self.bias is not None}"
         )
 
