@@ -117,7 +117,7 @@ def with_shape(user: UserModel, shape: Sequence[int], outputs: int, training: Tr
         setup = Setup(model, training.choice(), training.batch_size, loss, example=inputs)
     subject = Subject(
         model,
-        f"{user.title} on random input of {', '.join(map(str, shape))}",
+        f"{user.title} on random input of {', '.join(map(str, shape))} (no data)",
         inputs,
         targets,
         loss,
