@@ -336,3 +336,11 @@ def test_random_numbers_go_on_and_no_hook_stays() -> None:
 
 def test_the_record_says_that_optimizers_must_be_told() -> None:
     assert "add_param_group" in insert(Net(), "batch", IMAGES)[1].notes[0]
+
+
+def test_layers_that_torchs_fast_path_reads_are_left_alone() -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    model = nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2)).double()
+    _, edits = insert(model, "layer", torch.randn(3, 5, 4, dtype=torch.float64))
+    assert [edit.name for edit in edits.changed] == ["0"]
+    assert "fast path in `1` reads it in evaluation" in edits["1.linear1"].why

@@ -207,3 +207,12 @@ def test_weights_that_are_normalized_are_no_norms_in_between() -> None:
     nn.utils.parametrizations.weight_norm(inserted[0])
     with pytest.raises(ArgumentError, match="the layer that holds it is parametrized"):
         remove(inserted, ROWS)
+
+
+def test_norms_that_torchs_fast_path_reads_are_left_alone() -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    model = nn.Sequential(nn.LayerNorm(4), layer)
+    tokens = torch.randn(3, 5, 4, dtype=torch.float64)
+    _, edits = remove(model.double(), tokens)
+    assert [edit.name for edit in edits.changed] == ["0"]
+    assert "fast path in `1` reads it in evaluation" in edits["1.norm1"].why

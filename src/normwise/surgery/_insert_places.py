@@ -49,6 +49,8 @@ class Place:
 
 def why_not(survey: Survey, graph: Graph, name: str, module: nn.Module, calls: Sequence[Call]) -> str | None:
     """Why a layer cannot hold a norm; None where it can."""
+    if survey.read(module) is not None:
+        return survey.read(module)
     if not calls:
         return f"it is not called on the example in {'training' if graph.training else 'evaluation'}"
     if len(calls) > 1:

@@ -144,7 +144,7 @@ def _is_meant(module: nn.Module) -> bool:
 
 def _planned(survey: Survey, graph: Graph, name: str, module: nn.Module) -> _Place | str:
     """The place, or why the norm stays."""
-    taken = survey._closed.get(id(module))
+    taken = survey._closed.get(id(module)) or survey.read(module)
     if taken is not None:
         return taken
     reading: Reading | str | None
