@@ -98,7 +98,7 @@ def test_the_first_screen_has_vitals_then_findings_with_what_follows_below() -> 
     assert "help: put a norm before each activation (the training becomes another)" in text
     assert "           model, edits = nw.insert(model, 'batch', x)\n" in text
     assert text.index("└ NW509  the training") < text.index("NW101  head")
-    assert "2 findings, and 1 more that follows from them. Looked at: structure," in text
+    assert "2 findings, and 1 more that follows from them; 1 rule suppressed. Looked at: structure," in text
 
 
 def test_what_was_checked_and_what_not() -> None:

@@ -143,6 +143,8 @@ def headline(diagnosis: Diagnosis) -> str:
     folded = f", and {below} more that follow{'s' * (below == 1)} from {'it' if count == 1 else 'them'}" * (
         below > 0
     )
+    quiet = sum(check.status == "suppressed" for check in diagnosis.checks)
+    folded += f"; {quiet} rule{'s' * (quiet > 1)} suppressed" * (quiet > 0)
     data = "" if "batch" in diagnosis.measured else ", no data"
     return f"{found}{folded}. Looked at: {', '.join(diagnosis.measured)}{data}; {short(diagnosis.seconds)} seconds."
 
