@@ -1,6 +1,7 @@
 """What a monitor says of a step, held against the same numbers by hand; and that it changes nothing."""
 
 import copy
+import gc
 import math
 import pickle
 from collections.abc import Callable
@@ -427,3 +428,18 @@ def test_memory_is_bounded() -> None:
     steps = [record.step for record in monitor.steps]
     assert steps == [3, 4, 5]
     assert all(later - before == 1 for before, later in pairwise(steps))
+
+
+def test_tensors_do_not_gather() -> None:
+    model = small_cnn()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    held = []
+    with always(model, optimizer, window=3, keep=2):
+        for _ in range(24):
+            optimizer.zero_grad()
+            model(torch.randn(4, 3, 9, 9)).sum().backward()
+            optimizer.step()
+            gc.collect()
+            held.append(sum(issubclass(type(each), Tensor) for each in gc.get_objects()))
+    assert held[11] == held[17] == held[23]
+    assert held[11] > 0
