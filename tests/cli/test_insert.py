@@ -36,7 +36,7 @@ def test_the_plan_the_lines_and_the_weights(cli: Cli, file: Path) -> None:
     answer = cli("insert", f"{file}:Net", "batch", "--shape", "20", "--outputs", "3", "--out", str(out))
     assert answer.code == 0
     assert "first  nn.Linear  nn.Linear → BatchNorm1d" in answer.out
-    assert "self.first_norm = nw.BatchNorm1d(32)  # in __init__; bias=False" in answer.out
+    assert "self.first = nn.Sequential(self.first, nw.BatchNorm1d(32))" in answer.out
     assert 'nw.insert(model, "batch", torch.randn(16, 20))' in answer.out
     assert "times as long" in answer.out
     assert [path.name for path in out.parent.iterdir()] == ["w.safetensors"]

@@ -41,11 +41,14 @@ def convert(
     json: Json = False,
 ) -> None:
     """Turn the normalizations of one kind in a model into those of another; what is lost is listed."""
-    from normwise.cli.model_file import batches_of, check_out, load, save, speedup
+    from normwise.cli.model_file import batches_of, load, speedup, write_weights
+    from normwise.cli.output_files import check_files, write_files
+    from normwise.cli.recipe import batch, call, patterns_of, recipe
+    from normwise.cli.snippet import quoted
     from normwise.models.user_guard import stdout_to_stderr
     from normwise.surgery import convert as convert_to
 
-    check_out("convert", out)
+    check_files("convert", {"--out": out}, dry_run=dry_run)
     batches = None if data is None else batches_of("convert", data, data_target, batch_size)
     if batches is not None and shape is None and example is None:
         example = ",".join(map(str, batches.inputs[0].shape))
@@ -59,10 +62,11 @@ def convert(
         outputs=outputs,
         weights=weights,
     )
+    kinds = [word.strip() for word in source.split(",")]
     with stdout_to_stderr():
         new, edits = convert_to(
             subject.model,
-            [word.strip() for word in source.split(",")],
+            kinds,
             target,
             example=subject.example,
             data=None if batches is None else batches.inputs,
@@ -70,12 +74,22 @@ def convert(
         )
         times = speedup(subject.model, new, subject.example)
     if out is not None and not dry_run:
-        save("convert", new, out)
+        write_files("convert", {out: lambda file: write_weights(new, file)})
+    called = call(
+        "convert",
+        "model",
+        quoted(kinds[0]) if len(kinds) == 1 else patterns_of(kinds),
+        quoted(target),
+        f"example={batch(subject)}",
+        f"where={patterns_of(only)}" if only else None,
+    )
+    lines = [] if out is None else recipe(subject, [called], out)
     show(
-        {"model": subject.title, "source": source, "target": target, "speedup": times},
+        {"model": subject.title, "source": source, "target": target, "speedup": times, "load": lines},
         edits,
-        [f"\n{pace(times)}."],
+        [*([f"\nTo load {out}:\n", *lines] if lines else []), f"\n{pace(times)}."],
         json=json,
         written=[] if out is None else [out],
         dry_run=dry_run,
+        notes=subject.notes,
     )

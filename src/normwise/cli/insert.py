@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -40,11 +40,14 @@ def insert(
     json: Json = False,
 ) -> None:
     """Put a normalization into a model: the plan, what to write into its source, and a check before and after."""
-    from normwise.cli.model_file import check_out, load, save, speedup
+    from normwise.cli.model_file import load, speedup, write_weights
+    from normwise.cli.output_files import check_files, write_files
+    from normwise.cli.recipe import batch, call, patterns_of, recipe
+    from normwise.cli.snippet import lines_for, quoted
     from normwise.models.user_guard import stdout_to_stderr
     from normwise.surgery import insert as insert_into
 
-    check_out("insert", out)
+    check_files("insert", {"--out": out}, dry_run=dry_run)
     subject = load(
         "insert",
         model,
@@ -54,58 +57,55 @@ def insert(
         outputs=outputs,
         weights=weights,
     )
+    patterns = tuple(only or ("*",))
     with stdout_to_stderr():
         new, edits = insert_into(
             subject.model,
             kind,
             subject.example,
             where=where,
-            only=tuple(only or ("*",)),
+            only=patterns,
             output=output,
             identity=identity,
         )
         times = speedup(subject.model, new, subject.example)
     before, after = (sum(p.numel() for p in each.parameters()) for each in (subject.model, new))
     if out is not None and not dry_run:
-        save("insert", new, out)
-    code = [*_snippet(new, edits), "", *_call(kind, subject.example, where, output, identity)]
+        write_files("insert", {out: lambda file: write_weights(new, file)})
+    code = lines_for(subject.title, subject.model, new, edits.changed)
+    called = call(
+        "insert",
+        "model",
+        quoted(kind),
+        batch(subject, same=identity),
+        None if where == "before" else f"where={quoted(where)}",
+        f"only={patterns_of(patterns)}" if only else None,
+        "output=True" if output else None,
+        "identity=True" if identity else None,
+    )
+    recipe_lines = recipe(subject, [called], out)
+    if identity:
+        code.append("# that they begin as the identity is up to the call below, and its weights")
+    named = "nw.insert names them" if out is None else f"they are named in {out}"
     show(
-        {"model": subject.title, "kind": kind, "code": code, "parameters": [before, after], "speedup": times},
+        {
+            "model": subject.title,
+            "kind": kind,
+            "code": code,
+            "load": recipe_lines,
+            "parameters": [before, after],
+            "speedup": times,
+        },
         edits,
         [
             f"\nIn the source of {subject.title}:\n",
             *code,
+            f"\nOr with the weights as {named}:\n",
+            *recipe_lines,
             f"\n{before:,} parameters before, {after:,} after; {pace(times)}.",
         ],
         json=json,
         written=[] if out is None else [out],
         dry_run=dry_run,
+        notes=subject.notes,
     )
-
-
-def _call(kind: str, example: Any, where: str, output: bool, identity: bool) -> list[str]:
-    """The same in one call, under whose names weights are written."""
-    options = (
-        [f'where="{where}"'] * (where != "before") + ["output=True"] * output + ["identity=True"] * identity
-    )
-    size = ", ".join(map(str, example.shape))
-    given = ", ".join(["model", f'"{kind}"', f"torch.randn({size})", *options])
-    return ["# or, as the weights here are named, behind the builder:", f"model, edits = nw.insert({given})"]
-
-
-def _snippet(new: Any, edits: Any) -> list[str]:
-    """What to write into the model's source, layer by layer."""
-    from normwise.layers.normalized import Normalized
-
-    lines = []
-    for edit in edits.changed:
-        module = new.get_submodule(edit.name)
-        inner = isinstance(module, Normalized)
-        norm = module.norm if inner else module.get_submodule("norm")
-        own = f"self.{edit.name}" if edit.name else "self"
-        bias = "; bias=False" if inner and "bias" in edit.why else ""
-        made = f"nw.{type(norm).__name__}({norm.extra_repr().split(', ')[0]})"
-        place = edit.name.replace(".", "_")
-        lines.append(f"self.{place}_norm = {made}  # in __init__{bias}")
-        lines.append(f"x = self.{place}_norm({own}(x))  # in forward, for {own}(x)")
-    return lines

@@ -1,15 +1,15 @@
-"""A model out of a file, weights out of another, an example; and the way back to files, whole or not at all."""
+"""A model out of a file, weights out of another, an example; and the way back to files."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import pickle
+import re
 import statistics
-import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from normwise._optional import require as required
+from normwise.cli.output_files import first_line, write_files
 from normwise.errors import ArgumentError, explain
-from normwise.models.user import load_user_model
+from normwise.models.user import UserModel, load_user_model
 from normwise.models.user_guard import stdout_to_stderr
 
 _BATCH = 16
@@ -35,11 +36,34 @@ class Subject:
         title: of the model, "net.py:Net".
         model: with its weights.
         example: a batch.
+        where: the model as it was named, "models/net.py:Net".
+        arguments: of its builder, by name.
+        outputs: how many its builder was asked for.
+        lazy: its layers got their shapes from the example.
+        notes: what was done to the weights.
     """
 
     title: str
     model: nn.Module
     example: Tensor
+    where: str
+    arguments: Mapping[str, str]
+    outputs: int
+    lazy: bool
+    notes: tuple[str, ...]
+    _user: UserModel
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Of the example."""
+        return tuple(self.example.shape)
+
+    def again(self) -> nn.Module:
+        """The model as its builder makes it, with fresh weights."""
+        model = self._user.plain(self.size[1:], self.outputs)
+        if self.lazy:
+            model.eval()(self.example)
+        return model
 
 
 def load(
@@ -63,11 +87,11 @@ def load(
         user = load_user_model(where, pairs)
         model = user.plain(size[1:], outputs)
         batch = torch.randn(size, generator=torch.Generator().manual_seed(0))
-        if any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters()):
+        lazy = any(isinstance(p, nn.parameter.UninitializedParameter) for p in model.parameters())
+        if lazy:
             model.eval()(batch)
-    if weights is not None:
-        _load_weights(who, user.title, model, weights)
-    return Subject(user.title, model, batch)
+    notes = () if weights is None else load_weights(who, user.title, model, weights)
+    return Subject(user.title, model, batch, where, pairs, outputs, lazy, notes, user)
 
 
 @dataclass(frozen=True)
@@ -99,42 +123,57 @@ def batches_of(who: str, data: str, target: str | None, batch_size: int) -> Batc
     return Batches(data, inputs, split.out_features)
 
 
-def check_out(who: str, out: Path | None) -> None:
-    """Raise `ArgumentError` unless weights can be written in the form that the name tells."""
-    if out is not None and out.suffix not in (".safetensors", ".pt", ".pth"):
-        must = "weights are written as .safetensors, .pt or .pth"
-        raise ArgumentError(explain(who, must, str(out), "name one of these endings"))
-
-
 def save(who: str, model: nn.Module, out: Path) -> None:
-    """Write the state_dict, as safetensors or, where the name ends in .pt or .pth, by torch."""
-    check_out(who, out)
-    if out.suffix == ".safetensors":
+    """Write the state_dict, as safetensors or, where the name ends in .pt or .pth, by torch.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    write_files(who, {out: lambda file: write_weights(model, file)})
+
+
+def write_weights(model: nn.Module, file: Path) -> None:
+    """Write the state_dict as the file's ending tells."""
+    if file.suffix == ".safetensors":
         from safetensors.torch import save_model
 
-        _whole(out, lambda file: save_model(model, str(file)))
+        save_model(model, str(file))
     else:
-        _whole(out, lambda file: torch.save(model.state_dict(), file))
+        torch.save(model.state_dict(), file)
 
 
-def export(model: nn.Module, example: Tensor, *, onnx: Path | None, program: Path | None) -> list[Path]:
-    """Write the model in evaluation as an ONNX file and as a program of `torch.export`, with a batch of any size."""
-    model = model.eval()
-    shapes = ({0: torch.export.Dim("batch", min=1)},)
-    written = []
-    if program is not None:
-        exported = torch.export.export(model, (example,), dynamic_shapes=shapes)
-        _whole(program, lambda file: torch.export.save(exported, file))
-        written.append(program)
+def write_program(who: str, model: nn.Module, example: Tensor, file: Path) -> None:
+    """Write a model in evaluation as a program of `torch.export` that takes a batch of any size."""
+    with _exporting(who, "--exported-program"):
+        shapes = ({0: torch.export.Dim("batch", min=1)},)
+        exported = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
+    torch.export.save(exported, file)
+
+
+def write_onnx(who: str, model: nn.Module, example: Tensor, file: Path) -> None:
+    """Write a model in evaluation as ONNX that takes a batch of any size."""
+    with _exporting(who, "--onnx"), stdout_to_stderr(), _quiet():
+        shapes = ({0: torch.export.Dim("batch", min=1)},)
+        made: Any = torch.onnx.export(
+            model.eval(), (example,), dynamo=True, dynamic_shapes=shapes, verbose=False
+        )
+    made.save(str(file))
+
+
+def check_onnx(onnx: Path | None) -> None:
+    """Raise `MissingPackageError`, an ImportError, where ONNX is asked for and its packages are not there."""
     if onnx is not None:
         required("onnxscript", extra="onnx", who="--onnx")
-        with stdout_to_stderr(), _quiet():
-            made: Any = torch.onnx.export(
-                model, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False
-            )
-        _whole(onnx, lambda file: made.save(str(file)))
-        written.append(onnx)
-    return written
+
+
+@contextlib.contextmanager
+def _exporting(who: str, option: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # The tracer's errors are of many classes, and those of the user's code come through it.
+        must, hint = f"torch must be able to export the model for {option}", f"leave {option} out"
+        raise ArgumentError(explain(who, must, first_line(error), hint)) from error
 
 
 def speedup(before: nn.Module, after: nn.Module, example: Tensor) -> float:
@@ -203,7 +242,15 @@ def _pair(who: str, text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _load_weights(who: str, title: str, model: nn.Module, file: Path) -> None:
+def load_weights(who: str, title: str, model: nn.Module, file: Path) -> tuple[str, ...]:
+    """Load a state_dict out of a file.
+
+    Returns:
+        What is to be said about it: of which dtype it was, where the model has another.
+
+    Raises:
+        ArgumentError: no file, no state_dict, or one that does not fit.
+    """
     if not file.is_file():
         raise ArgumentError(explain(who, "the file of weights must exist", str(file)))
     try:
@@ -216,7 +263,12 @@ def _load_weights(who: str, title: str, model: nn.Module, file: Path) -> None:
     except Exception as error:
         # Whatever a broken file makes its reader raise.
         raise ArgumentError(
-            explain(who, "the weights must be a state_dict", f"{file.name}: {type(error).__name__}: {error}")
+            explain(
+                who,
+                "the weights must be a state_dict",
+                f"{file.name}: {_broken(file, error)}",
+                "save model.state_dict() alone",
+            )
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         inner = [key for key in state if isinstance(state[key], dict)] if isinstance(state, dict) else []
@@ -247,18 +299,35 @@ def _load_weights(who: str, title: str, model: nn.Module, file: Path) -> None:
                 "is the model built with other arguments? see --model-args and --outputs",
             )
         )
+    return _other_dtypes(model, state, file)
 
 
-def _whole(out: Path, write: Callable[[Path], Any]) -> None:
-    """Write to a name beside it, and give it its own when it is whole."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(dir=out.parent, prefix=".normwise-")
-    part = Path(folder) / out.name
-    try:
-        write(part)
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file == part):
-            os.replace(file, out.parent / file.name)
-    finally:
-        for file in Path(folder).iterdir():
-            file.unlink()
-        os.rmdir(folder)
+_load_weights = load_weights
+
+
+def _broken(file: Path, error: Exception) -> str:
+    """Why a file of weights is none, without the advice to trust it."""
+    held = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if held is not None:
+        return f"it holds a {held[1]}, and not tensors alone"
+    if file.suffix == ".safetensors" or isinstance(error, OSError | RuntimeError):
+        return first_line(error)
+    return "torch.save has not written it, or not all of it"
+
+
+def _other_dtypes(model: nn.Module, state: Mapping[str, Tensor], file: Path) -> tuple[str, ...]:
+    mine = {name: tensor.dtype for name, tensor in model.state_dict().items() if name in state}
+    changed = {(state[name].dtype, dtype) for name, dtype in mine.items() if state[name].dtype != dtype}
+    floats = sorted(
+        (_short(there), _short(here))
+        for there, here in changed
+        if there.is_floating_point and here.is_floating_point
+    )
+    return tuple(
+        f"{file.name} has {there} where the model has {here}: computed, and written, in {here}"
+        for there, here in floats
+    )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,14 @@ def listed(edits: Any) -> list[dict[str, str]]:
 
 
 def show(
-    answer: dict[str, Any], edits: Any, lines: list[str], *, json: bool, written: list[Path], dry_run: bool
+    answer: dict[str, Any],
+    edits: Any,
+    lines: Sequence[str],
+    *,
+    json: bool,
+    written: Sequence[Path],
+    dry_run: bool,
+    notes: Sequence[str] = (),
 ) -> None:
     """Print the record of an operation, and what was written.
 
@@ -38,13 +46,19 @@ def show(
         json: print one JSON object.
         written: the files.
         dry_run: they were not written.
+        notes: what is to be said of the weights.
     """
+    notes = list(notes)
+    if not edits.changed and written:
+        notes.append("nothing was changed: a file that is written holds the model as it was")
     if json:
         files = [] if dry_run else [str(file) for file in written]
-        whole = answer | {"edits": listed(edits), "notes": list(edits.notes), "written": files}
+        whole = answer | {"edits": listed(edits), "notes": [*edits.notes, *notes], "written": files}
         print(json_format.dumps(whole, ensure_ascii=False, indent=1))
         return
     print(edits)
+    for note in notes:
+        print(f"note: {note}")
     for line in lines:
         print(line)
     for file in written:
