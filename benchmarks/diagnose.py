@@ -4,7 +4,8 @@
 
 Each faulty program, its clean twin and each healthy program of a half is diagnosed with a training of 200 steps.
 A line is printed for each as it is done, then the rates by family, architecture and code, then the bars. Thresholds of
-rules may be set by looking at the calibration half only. Exit code 1 where a bar is missed.
+rules may be set by looking at the calibration half only. With `--prove N` the remedies of N faulty programs are tried,
+and those that a trial calls helpful once more, on fresh seeds. Exit code 1 where a bar is missed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import torch
 
 from normwise.testing.faults import Case, faulty, healthy
+from normwise.testing.faults.repair import Repair, repairs
 from normwise.testing.faults.score import (
     Answer,
     Judged,
@@ -38,6 +40,7 @@ from normwise.testing.faults.score import (
 
 DETECTED, NAMED, PLACED = 0.95, 0.85, 0.80
 ALARMS, ALARMS_HIGH = 0.05, 0.10
+AGAIN = 0.90
 
 
 @lru_cache(maxsize=1)
@@ -55,6 +58,28 @@ def one_thread() -> None:
 def ask(name: str) -> Answer:
     """In a process of its own."""
     return answer(known()[name])
+
+
+def mend(name: str) -> tuple[Repair, ...]:
+    """In a process of its own."""
+    return repairs(known()[name])
+
+
+def mended(cases: Sequence[Case], jobs: int) -> list[Repair]:
+    """Remedies that help, tried again, with a line for each."""
+    context, found = multiprocessing.get_context("spawn"), []
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=one_thread) as pool:
+        for case, repaired in zip(cases, pool.map(mend, [case.name for case in cases]), strict=True):
+            print(f"{case.name}: {'no remedy helped' if not repaired else ''}", flush=True)
+            for each in repaired:
+                again = "helps again" if each.again else "not again"
+                print(
+                    f"         {each.code} {each.layer}: {again}; {each.gain:+.3f} against no change, "
+                    f"{each.beyond_random:+.3f} against a random remedy",
+                    flush=True,
+                )
+            found += repaired
+    return found
 
 
 def asked(names: Sequence[str], jobs: int) -> Iterator[Answer]:
@@ -91,7 +116,7 @@ def table(judged: Sequence[Judged]) -> None:
             print(f"{group:<30}{cells}")
 
 
-def bars(judged: Sequence[Judged], alarms: Rate) -> bool:
+def bars(judged: Sequence[Judged], alarms: Rate, repaired: Sequence[Repair]) -> bool:
     """Print each bar with what was reached; whether all are met."""
     found = rates(judged)
     lines = [
@@ -104,6 +129,8 @@ def bars(judged: Sequence[Judged], alarms: Rate) -> bool:
             alarms.share <= ALARMS and (alarms.interval.high or 0) <= ALARMS_HIGH,
         ),
     ]
+    again = Rate(sum(each.again for each in repaired), len(repaired))
+    lines.append(("proven repairs help on fresh seeds ≥ 90 %", again, again.share >= AGAIN))
     print()
     for bar, rate, met in lines:
         print(f"{'met   ' if met or not rate.of else 'MISSED'}  {bar:<46} {rate}")
@@ -114,9 +141,13 @@ def chosen(cases: Sequence[Case], options: argparse.Namespace) -> list[Case]:
     """Those of the half and of the pattern; with a limit, evenly spaced ones."""
     halves = ("calibration", "held-out") if options.half == "both" else (options.half,)
     found = [case for case in cases if case.half in halves and options.only in case.name]
-    if not 0 < options.limit < len(found):
-        return found
-    return [found[index * len(found) // options.limit] for index in range(options.limit)]
+    return evenly(found, options.limit) if options.limit else found
+
+
+def evenly(cases: Sequence[Case], count: int) -> list[Case]:
+    """So many of them, evenly spaced."""
+    count = min(count, len(cases))
+    return [cases[index * len(cases) // count] for index in range(count)]
 
 
 def in_turn(broken: Sequence[Case], sound: Sequence[Case]) -> Iterator[Case]:
@@ -143,6 +174,7 @@ def main() -> int:
         help="at most so many faulty and so many healthy ones, evenly from all",
     )
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--prove", type=int, default=0, help="try the remedies of so many faulty programs")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     broken = [] if options.what == "healthy" else chosen(faulty(), options)
@@ -164,12 +196,14 @@ def main() -> int:
     if seconds:
         print(f"seconds a diagnosis: median {seconds[len(seconds) // 2]:.1f}, longest {seconds[-1]:.1f}")
     print(f"half: {options.half}; {time.perf_counter() - began:.0f} s in all")
-    met = bars(judged, false_alarms(sound_answers))
+    repaired = mended(evenly(broken, options.prove), options.jobs) if options.prove else []
+    met = bars(judged, false_alarms(sound_answers), repaired)
     if options.json:
         record = {
             "half": options.half,
             "answers": [asdict(a) for a in answers.values()],
             "judged": [asdict(j) for j in judged],
+            "repairs": [asdict(each) for each in repaired],
         }
         options.json.write_text(json.dumps(record, indent=1))
     return 0 if met else 1
