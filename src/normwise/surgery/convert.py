@@ -58,7 +58,8 @@ def convert(
 
     Left alone, with the reason in the record: subclasses (but those of timm, transformers, torchvision, MONAI and
     diffusers that prove, on random inputs, to compute what their base does), lazy, parametrized, quantized and scripted
-    layers, and those whose input nothing suits.
+    layers, those of a `TransformerEncoderLayer` that torch's fast path reads in evaluation without a call, and those
+    whose input nothing suits.
 
     With an example, the converted model is tried on copies before anything is changed: it must run in both modes on
     the example and on random numbers like it, with finite outputs of the same shapes, and equal ones in evaluation
