@@ -134,3 +134,16 @@ def test_names_that_are_no_identifiers() -> None:
         names = {"self": model, "new": nn.Hardtanh()}
         exec(f"{written_path('self', model, name)} = new", names)
         assert model.get_submodule(name) is names["new"]
+
+
+def test_given_weights_are_in_the_recipe_where_none_are_written(cli: Cli, file: Path) -> None:
+    torch.manual_seed(5)
+    weights = {
+        k: torch.randn_like(v)
+        for k, v in load_user_model("net.py:Net").plain((1, 8, 8), 10).state_dict().items()
+    }
+    torch.save(weights, "given.pt")
+    found = inserted(cli, "net.py:Net", "batch", "--shape", "1,8,8", "--weights", "given.pt")
+    names: dict[str, Any] = {}
+    exec("\n".join(found["load"]), names)
+    torch.testing.assert_close(names["model"].state_dict()["h.weight"], weights["h.weight"])

@@ -43,14 +43,17 @@ def fold(
     outputs: Outputs = 10,
     weights: Weights = None,
     out: Out = None,
-    onnx: Annotated[Path | None, typer.Option(help="Write the folded model as ONNX.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="Write the folded model as .onnx.")] = None,
     exported_program: Annotated[
-        Path | None, typer.Option(help="Write it as a program of torch.export.")
+        Path | None, typer.Option(help="Write it as a program of torch.export, .pt2.")
     ] = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Take normalizations into the weights beside them, for evaluation: fewer modules, same outputs, verified."""
+    """Take normalizations into the weights beside them, for evaluation: fewer modules, same outputs, verified.
+
+    The weights that -o writes are the folded model's, which has other modules: the lines that load them are printed.
+    """
     from normwise.cli.model_file import (
         check_onnx,
         load,

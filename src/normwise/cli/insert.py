@@ -83,7 +83,7 @@ def insert(
         "output=True" if output else None,
         "identity=True" if identity else None,
     )
-    recipe_lines = recipe(subject, [called], out)
+    recipe_lines = recipe(subject, [called], out, weights if out is None or identity else None)
     if identity:
         code.append("# that they begin as the identity is up to the call below, and its weights")
     named = "nw.insert names them" if out is None else f"they are named in {out}"

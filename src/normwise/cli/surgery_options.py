@@ -17,7 +17,9 @@ ModelArgs = Annotated[
 ]
 Outputs = Annotated[int, typer.Option(help="Outputs, where the builder asks for them.")]
 Weights = Annotated[Path | None, typer.Option(help="Weights to load: .safetensors, .pt or .pth.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Write the new weights there.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Write the new weights there: .safetensors, .pt or .pth.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
