@@ -302,7 +302,7 @@ def load_weights(who: str, title: str, model: nn.Module, file: Path) -> tuple[st
     return _other_dtypes(model, state, file)
 
 
-_load_weights = load_weights
+_load_weights = load_weights  # as `diagnose` imports it
 
 
 def _broken(file: Path, error: Exception) -> str:
