@@ -344,3 +344,10 @@ def test_layers_that_torchs_fast_path_reads_are_left_alone() -> None:
     _, edits = insert(model, "layer", torch.randn(3, 5, 4, dtype=torch.float64))
     assert [edit.name for edit in edits.changed] == ["0"]
     assert "fast path in `1` reads it in evaluation" in edits["1.linear1"].why
+
+
+def test_a_model_that_cannot_be_copied_is_told_behind_activations_too() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    model[0].cache = model[0].weight * 2
+    with pytest.raises(ArgumentError, match=r"`0\.cache`, a result with a graph of gradients"):
+        insert(model, "batch", torch.randn(9, 4, dtype=torch.float64), where="after")

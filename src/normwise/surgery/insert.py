@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from normwise.errors import ArgumentError, explain, unknown_name
 from normwise.graph import Graph, trace
+from normwise.graph.trace import why_not_copied
 from normwise.layers.normalized import NORMALIZED, normalized
 from normwise.results.edits import Edit, Edits
 from normwise.surgery._batches import Forward
@@ -135,6 +136,9 @@ def insert(
 
 def _out_of_place(model: nn.Module) -> nn.Module:
     """A copy whose activations leave their inputs as they are, so that it shows who reads what."""
+    obstacle = why_not_copied(model)
+    if obstacle is not None:
+        raise ArgumentError(explain("insert", "the model must be one that `copy.deepcopy` copies", *obstacle))
     twin = copy.deepcopy(model)
     for module in twin.modules():
         if type(module).__module__ == "torch.nn.modules.activation" and getattr(module, "inplace", False):
