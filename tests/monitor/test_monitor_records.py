@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from normwise.errors import ArgumentError
-from normwise.monitor import ModesRecord, Monitor, StepRecord, pace as pace_module
+from normwise.monitor import ModesRecord, Monitor, StepRecord, monitor as monitor_module, pace as pace_module
 from normwise.monitor.pace import Pace
 
 
@@ -104,6 +104,19 @@ def test_records_go_to_every_sink_as_whole_lines(
     assert parsed[2]["layers"][0]["finite"] is False
     with pytest.raises(json.JSONDecodeError):
         json.loads(lines[-1][0][:-1])
+
+
+def test_what_sinks_take_is_a_cost(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
+    costs, now = [], [0.0]
+
+    def slow(record: Any) -> None:
+        now[0] += 7.0
+
+    with Monitor(model, optimizer, sinks=[slow]), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pace, "watched", lambda self, cost: costs.append(cost))
+        patch.setattr(monitor_module.time, "perf_counter", lambda: now[0])
+        train(model, optimizer, 1)
+    assert costs[0] >= 7.0
 
 
 def test_a_file_of_an_earlier_run_goes_on(

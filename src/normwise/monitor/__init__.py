@@ -1,6 +1,5 @@
 """Signals measured while a network trains."""
 
-from normwise.monitor.modes import compare_modes
 from normwise.monitor.monitor import Monitor
 from normwise.monitor.preserve import preserved
 from normwise.monitor.records import LayerRecord, ModesRecord, NormRecord, Record, StepRecord
@@ -14,6 +13,5 @@ __all__ = [
     "Record",
     "SignalProbe",
     "StepRecord",
-    "compare_modes",
     "preserved",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -178,8 +179,10 @@ class Monitor:
             self._pace.unwatched()
         else:
             self._close()
-            self._deliver(check.record(self._step, self._windows, _rank()))
-            self._pace.watched(check.seconds)
+            record = check.record(self._step, self._windows, _rank())
+            began = time.perf_counter()
+            self._deliver(record)
+            self._pace.watched(check.seconds + time.perf_counter() - began)
         self._step += 1
         if self._pace.due():
             self._open()

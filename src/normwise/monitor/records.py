@@ -88,7 +88,7 @@ class StepRecord:
         loss_scale: of the gradient scaler; None without.
         skipped: whether the update was left out because of an overflow, which is normal early under a scaler.
         process: rank of the process that measured; 0 without `torch.distributed`.
-        seconds: what the monitor itself took.
+        seconds: what the monitor itself took, without its sinks.
     """
 
     step: int
