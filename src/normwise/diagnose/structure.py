@@ -120,6 +120,14 @@ class Flow:
         readers = self.readers(step)
         return readers[0] if len(readers) == 1 and step.index not in self.held else None
 
+    def behind(self, step: Step) -> set[int]:
+        """All steps into which goes what a step gives, however far behind."""
+        found = {step.index}
+        for other in self.steps[step.index :]:
+            if found.intersection(other.sources):
+                found.add(other.index)
+        return found - {step.index}
+
     def source(self, step: Step) -> Step | None:
         """The one step that a step reads; None where it reads several, or the model's input."""
         known = [source for source in step.sources if source != THE_INPUT]

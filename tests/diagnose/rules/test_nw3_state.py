@@ -221,10 +221,40 @@ def test_a_backbone_that_was_trained_may_be_frozen() -> None:
     assert findings("NW304", still(frozen(model, "first", "second"))) == ()
 
 
-def test_adapters_between_frozen_layers_are_no_fault() -> None:
-    layers = [m for _ in range(3) for m in (nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Tanh())]
-    model = nn.Sequential(nn.Linear(6, 6), *layers, nn.Linear(6, 3))
-    assert findings("NW304", still(frozen(model, *[str(i) for i in (1, 3, 5, 7, 9, 11, 13)]))) == ()
+class Adapted(nn.Module):
+    """A frozen layer with one of low rank beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.head = nn.Linear(6, 8).requires_grad_(False), nn.Linear(8, 3)
+        self.down, self.up = nn.Linear(6, 2), nn.Linear(2, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.base(x) + self.up(self.down(x))).relu())
+
+
+def test_a_frozen_layer_with_an_adapter_beside_it_is_no_fault() -> None:
+    assert findings("NW304", still(Adapted())) == ()
+
+
+class Heads(nn.Module):
+    """Two heads, and a frozen target network of the same inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.one, self.two = nn.Linear(6, 8), nn.Linear(8, 3), nn.Linear(8, 3)
+        self.target = nn.Linear(6, 3).requires_grad_(False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        y = self.body(x).relu()
+        return self.one(y), self.two(y), self.target(x)
+
+
+def test_a_head_that_the_loss_does_not_look_at_and_a_target_network_are_no_fault() -> None:
+    def loss(outputs: tuple[Tensor, ...], classes: Tensor) -> Tensor:
+        return F.cross_entropy(outputs[0], classes) + F.mse_loss(outputs[0], outputs[2])
+
+    assert findings("NW304", replace(still(Heads()), loss=loss)) == ()
 
 
 def test_an_optimizer_of_another_model_is_named() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.rule import Found, Rule
+from normwise.diagnose.structure import flow
 from normwise.diagnose.subject import Setup
 from normwise.monitor.signals import WEIGHTED
 from normwise.results.diagnosis import Evidence, Finding
@@ -26,12 +27,19 @@ class _Layers:
     Attributes:
         names: of all.
         frozen: of those whose weight does not require a gradient.
-        detached: of those whose weight requires one and gets none.
+        silent: of those whose weight requires one and gets none.
+        behind: of each name, the names of those that read what it gives, however far; empty without a graph.
+        beside: of each name, the names of those that read the same.
     """
 
     names: tuple[str, ...]
     frozen: tuple[str, ...]
-    detached: tuple[str, ...]
+    silent: tuple[str, ...]
+    behind: dict[str, set[str]]
+    beside: dict[str, set[str]]
+
+    def trains(self, name: str) -> bool:
+        return name not in self.frozen and name not in self.silent
 
 
 def _check(facts: Facts) -> Iterator[Found]:
@@ -41,47 +49,81 @@ def _check(facts: Facts) -> Iterator[Found]:
     gradients = {state.name: state.weight_gradient_rms for state in facts.start.layers}
     names = tuple(gradients)
     frozen = tuple(name for name in names if not _requires(model.get_submodule(name)))
-    detached = tuple(name for name in names if gradients[name] is None and name not in frozen)
-    layers = _Layers(names, frozen, detached)
+    silent = tuple(name for name in names if gradients[name] is None and name not in frozen)
+    layers = _Layers(names, frozen, silent, *_relations(facts, names))
     yield from _detached(layers)
     yield from _frozen(model, layers)
     yield from _left_out(facts, layers)
 
 
+def _relations(facts: Facts, names: Collection[str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Of each layer those behind it, and those beside it."""
+    behind: dict[str, set[str]] = {}
+    beside: dict[str, set[str]] = {}
+    found = flow(facts)
+    if found is not None:
+        steps = [step for step in found.steps if step.name in names and step.kind == "linear"]
+        for step in steps:
+            read = {found.steps[index].name for index in found.behind(step)}
+            behind.setdefault(step.name, set()).update(read.intersection(names))
+            beside.setdefault(step.name, set()).update(s.name for s in steps if s.sources == step.sources)
+    return behind, beside
+
+
 def _detached(layers: _Layers) -> Iterator[Found]:
-    """Weights that are to train, take part in the forward pass, and get no gradient."""
-    if layers.detached:
-        name = layers.detached[-1]
+    """Weights that are to train, give something to layers that do, and get no gradient from these."""
+    none = not any(map(layers.trains, layers.names))
+    cut = [
+        name
+        for name in layers.silent
+        # A second head that the loss does not look at is no fault of the layers.
+        if none or not layers.behind or any(map(layers.trains, layers.behind.get(name, ())))
+    ]
+    if cut:
         yield Found(
-            name,
-            f"{len(layers.detached)} of {len(layers.names)} layers get no gradient: it ends behind `{name}`",
+            cut[-1],
+            f"{len(cut)} of {len(layers.names)} layers get no gradient: it ends behind `{cut[-1]}`",
             0.97,
-            (Evidence("layers without gradient", float(len(layers.detached)), "0"),),
-            remedy=f"look behind `{name}` for detach(), .data, torch.no_grad() or a conversion to numpy",
-            also=tuple(layers.detached[:-1]),
+            (Evidence("layers without gradient", float(len(cut)), "0"),),
+            remedy=f"look behind `{cut[-1]}` for detach(), .data, torch.no_grad() or a conversion to numpy",
+            also=tuple(cut[:-1]),
         )
 
 
 def _frozen(model: nn.Module, layers: _Layers) -> Iterator[Found]:
     """Layers whose weights are not to train, and who are no trained beginning of the network."""
-    if not layers.frozen:
+    frozen = tuple(name for name in layers.frozen if _belongs(name, layers))
+    if not frozen:
         return
-    count = len(layers.frozen)
-    prefix = layers.frozen == layers.names[:count]
-    random = all(_looks_random(model.get_submodule(name)) for name in layers.frozen)
-    # Adapters train few weights between many frozen ones; a backbone that was trained before is kept as it is.
-    if random if prefix else 2 * count <= len(layers.names):
+    random = all(_looks_random(model.get_submodule(name)) for name in frozen)
+    beginning = frozen == layers.names[: len(frozen)]
+    few = 2 * _weights(model, frozen) <= _weights(model, layers.names)
+    # A backbone that was trained before is kept as it is, and what adapters are put between is most of the weights.
+    if random or (few and not beginning):
         yield Found(
-            layers.frozen[0],
-            f"{count} of {len(layers.names)} layers do not train (requires_grad=False)"
+            frozen[0],
+            f"{len(frozen)} of {len(layers.names)} layers do not train (requires_grad=False)"
             + (", and their weights are random" if random else ""),
             0.9 if random else 0.6,
-            (Evidence("frozen layers", float(count), "0, or a beginning that was trained"),),
+            (Evidence("frozen layers", float(len(frozen)), "0, or a beginning that was trained"),),
             remedy="let them train: requires_grad_(True)",
-            code_lines=tuple(f"model.get_submodule({name!r}).requires_grad_(True)" for name in layers.frozen),
+            code_lines=tuple(f"model.get_submodule({name!r}).requires_grad_(True)" for name in frozen),
             applicability="changes training",
-            also=layers.frozen[1:],
+            also=frozen[1:],
         )
+
+
+def _belongs(name: str, layers: _Layers) -> bool:
+    """Whether a layer stands before or behind one that trains, as no teacher does, and has no adapter beside it."""
+    if any(map(layers.trains, layers.beside.get(name, ()))):
+        return False
+    after = any(map(layers.trains, layers.behind.get(name, ())))
+    before = any(name in read for other, read in layers.behind.items() if layers.trains(other))
+    return not layers.behind or after or before
+
+
+def _weights(model: nn.Module, names: Collection[str]) -> int:
+    return sum(p.numel() for name in names for p in model.get_submodule(name).parameters())
 
 
 def _left_out(facts: Facts, layers: _Layers) -> Iterator[Found]:
