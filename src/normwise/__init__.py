@@ -1,7 +1,7 @@
 """Normalization and regularization for people who train neural networks.
 
-Every layer is here by name (``normwise.BatchNorm2d``), and so are `compare`, `diagnose` and `report`. Names are imported when they
-are first asked for, so that ``import normwise`` alone costs next to nothing.
+Every layer is here by name (``normwise.BatchNorm2d``), and so are `compare`, `diagnose` and `report`. Names are
+imported when they are first asked for, so that ``import normwise`` alone costs next to nothing.
 
 >>> import normwise as nw
 >>> nw.BatchNormAct1d(8, activation="relu", dropout=0.1).activation

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from normwise.cli import diagnose_arguments as a
-from normwise.cli.diagnose_output import WEIGHTS, checked_files, format_of, show
+from normwise.cli.diagnose_output import checked_files, format_of, show
+from normwise.cli.output_files import WEIGHTS
 from normwise.cli.surgery_options import Model
-from normwise.errors import ArgumentError, StoreError, explain
+from normwise.errors import ArgumentError, explain
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from normwise.diagnose.choices import Training
     from normwise.diagnose.configuration import Configuration
     from normwise.diagnose.from_files import Found
@@ -84,9 +88,10 @@ def diagnose(
     diagnosis = _examined(found, selected, ignored, configuration)
     if prove:
         diagnosis = _proven(found, diagnosis, seeds)
+    copy = found.subject.model
     if fix:
-        diagnosis = _fixed(found, diagnosis, [file for file in files if file.suffix in WEIGHTS], unsafe)
-    show(found, diagnosis, shown, files, verbose=verbose)
+        diagnosis, copy = _fixed(found, diagnosis, unsafe)
+    show(found, diagnosis, shown, _writers(files, diagnosis, copy), verbose=verbose)
     if diagnosis.findings:
         raise typer.Exit(1)
 
@@ -152,10 +157,10 @@ def _found(
 
 def _with_weights(found: Found, weights: Path) -> Found:
     """The model with weights of a file; trials then begin from these."""
-    from normwise.cli.model_file import _load_weights
+    from normwise.cli.model_file import load_weights
 
-    _load_weights(_WHO, found.user.title, found.subject.model, weights)
-    return replace(found, subject=replace(found.subject, build=None))
+    said = load_weights(_WHO, found.user.title, found.subject.model, weights)
+    return replace(found, subject=replace(found.subject, build=None), notes=(*found.notes, *said))
 
 
 def _examined(
@@ -193,9 +198,8 @@ def _proven(found: Found, diagnosis: Diagnosis, seeds: int) -> Diagnosis:
     return replace(diagnosis, proofs=proofs, notes=(*diagnosis.notes, *note))
 
 
-def _fixed(found: Found, diagnosis: Diagnosis, files: Sequence[Path], unsafe: bool) -> Diagnosis:
-    """Apply remedies to a copy and keep its weights; the notes tell which, and why others are left."""
-    from normwise.cli.model_file import save
+def _fixed(found: Found, diagnosis: Diagnosis, unsafe: bool) -> tuple[Diagnosis, nn.Module]:
+    """Apply remedies to a copy; the notes tell which, and why others are left."""
     from normwise.diagnose.fix import apply_all
     from normwise.diagnose.from_files import explained, setup_of
     from normwise.models.user_guard import stdout_to_stderr
@@ -205,11 +209,17 @@ def _fixed(found: Found, diagnosis: Diagnosis, files: Sequence[Path], unsafe: bo
         fixed = apply_all(setup_of(found), diagnosis, unsafe=unsafe)
     notes = [f"fixed in a copy: {each.code} at {place(each.layer)}" for each in fixed.applied]
     notes += [f"not fixed: {each.code} at {place(each.layer)}: {why}" for each, why in fixed.left]
-    for file in files:
-        try:
-            save(_WHO, fixed.setup.model, file)
-        except OSError as error:
-            got = f"{error.strerror} for {file}"
-            raise StoreError(explain(_WHO, "the weights of the copy must be written", got)) from None
-        notes.append(f"weights of the copy: {file}")
-    return replace(diagnosis, notes=(*diagnosis.notes, *notes))
+    return replace(diagnosis, notes=(*diagnosis.notes, *notes)), fixed.setup.model
+
+
+def _writers(
+    files: Sequence[Path], diagnosis: Diagnosis, model: nn.Module
+) -> dict[Path, Callable[[Path], object]]:
+    """What writes each file: weights of the model, or the diagnosis in the form of the ending."""
+    from normwise.cli.model_file import write_weights
+    from normwise.report.diagnosis_write import write_diagnosis
+
+    return {
+        file: partial(write_weights, model) if file.suffix in WEIGHTS else partial(write_diagnosis, diagnosis)
+        for file in files
+    }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from normwise.cli.output_files import WEIGHTS, check_files, write_files
 from normwise.errors import ArgumentError, explain, unknown_name
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
 Format = Literal["text", "json", "github", "html"]
 
-WEIGHTS = (".safetensors", ".pt", ".pth")
-"""Endings of files of weights."""
-
 _WHO = "diagnose"
 
 
@@ -24,7 +22,7 @@ def checked_files(out: Sequence[Path], *, fix: bool) -> list[Path]:
     """Files to write, before anything is measured.
 
     Raises:
-        ArgumentError: an ending that says nothing, or weights without --fix.
+        ArgumentError: an ending that says nothing, weights without --fix, or a place where none can be written.
     """
     from normwise.report.diagnosis_write import check_diagnosis_path
 
@@ -34,6 +32,8 @@ def checked_files(out: Sequence[Path], *, fix: bool) -> list[Path]:
         elif not fix:
             must = f"weights in `--out` are those of the copy that --fix makes: {file.name}"
             raise ArgumentError(explain(_WHO, must, "no --fix", "add --fix, or name a .html file"))
+        else:
+            check_files(_WHO, {"--out": file})
     return list(out)
 
 
@@ -53,15 +53,29 @@ def format_of(format: str | None, *, json: bool, files: Sequence[Path]) -> Forma
     return "text" if paged else asked
 
 
-def show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path], *, verbose: bool) -> None:
-    """Write the files, then print the answer; where the files are goes to stderr."""
+def show(
+    found: Found,
+    diagnosis: Diagnosis,
+    shown: Format,
+    writers: Mapping[Path, Callable[[Path], object]],
+    *,
+    verbose: bool,
+) -> None:
+    """Write all files or none, then print the answer; where the files are goes to stderr.
+
+    Args:
+        found: what was diagnosed.
+        diagnosis: the answer.
+        shown: the form on stdout.
+        writers: what writes each file.
+        verbose: as in `diagnosis_to_terminal`.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
     from rich.console import Console
 
-    from normwise.report.diagnosis_write import write_diagnosis
-
-    for file in files:
-        if file.suffix not in WEIGHTS:
-            write_diagnosis(diagnosis, file)
+    write_files(_WHO, writers)
     if shown == "text":
         from normwise.report.diagnosis_terminal import diagnosis_to_terminal
 
@@ -70,9 +84,8 @@ def show(found: Found, diagnosis: Diagnosis, shown: Format, files: Sequence[Path
         text = _written(found, diagnosis, shown)
         if text:  # a clean diagnosis annotates nothing
             print(text)
-    for file in files:
-        if file.suffix not in WEIGHTS:
-            Console(stderr=True).print(f"Report: {file}", soft_wrap=True, highlight=False)
+    for file in writers:
+        Console(stderr=True).print(f"written: {file}", soft_wrap=True, highlight=False)
 
 
 def _written(found: Found, diagnosis: Diagnosis, shown: Format) -> str:
