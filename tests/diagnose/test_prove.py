@@ -197,8 +197,8 @@ def test_a_trial_trains_as_a_watched_run_does(clip: float | None, evaluates: boo
     data = fewer(data, 512)
     setup = replace(remedies.standardise_inputs(setup), clip=clip, optimizer=OptimizerChoice("Adam", 0.01))
     setup = replace(setup, evaluates=evaluates)
-    watched = run(setup, data, 30, seed=7, watch=False).evaluated[-1]
-    assert trial.metric_after(remedies.copied(setup), data, 30, 7) == watched.validation_metric
+    watched = run(setup, data, 10, seed=7, watch=False).evaluated[-1]
+    assert trial.metric_after(remedies.copied(setup), data, 10, 7) == watched.validation_metric
 
 
 def test_the_subject_and_the_random_state_stay_as_they_were(rules: Callable[..., None]) -> None:
