@@ -12,14 +12,15 @@ from torch import nn
 
 from normwise.diagnose.rules import all_rules
 from normwise.diagnose.run import run
+from normwise.diagnose.subject import Data, Setup
 from normwise.testing.faults import FAULTS, Case, Program, faulty, healthy
 from normwise.testing.faults.datasets import SETS, data_set
 from normwise.testing.faults.healthy import BEST, SHARE, way
 from normwise.testing.faults.places import activated, insert, normed, remove, weighted
 
 FAULTY = {case.name: case for case in faulty()}
-"""One case of each fault in the architecture that is cheapest to build."""
 FIRST = {case.fault.name: case for case in reversed(faulty()) if case.fault is not None}
+"""Of each fault the case in its first architecture."""
 
 
 def test_enough_of_everything() -> None:
@@ -80,23 +81,24 @@ def test_a_faulty_program_runs(name: str) -> None:
     assert output.shape[0] == len(subject.inputs)
 
 
-def _print(setup: object, data: object) -> tuple[str, ...]:
+def test_the_text_of_a_training_does_not_change_by_itself() -> None:
+    first, again = (Program("mlp", "wine", norm="batch").training() for _ in range(2))
+    assert _print(first.setup, first.data) == _print(again.setup, again.data)
+
+
+def _print(setup: Setup, data: Data) -> tuple[str, ...]:
     """All that a fault can change, as text."""
-    model: nn.Module = setup.model  # type: ignore[attr-defined]
-    state = [f"{key} {value.dtype} {value.double().sum()}" for key, value in model.state_dict().items()]
-    flags = [
-        f"{module.training} {getattr(module, 'momentum', 0)} {getattr(module, 'eps', 0)}"
-        for module in model.modules()
-    ]
-    trains = [str(parameter.requires_grad) for parameter in model.parameters()]
-    loss = (
-        setup.loss(torch.ones(4, 2), torch.tensor([0, 1, 0, 1]))
-        if data.classes
-        else setup.loss(torch.ones(4, 1), torch.zeros(4))
-    )  # type: ignore[attr-defined]
-    rest = [setup.optimizer, setup.batch_size, setup.evaluates, float(loss)]  # type: ignore[attr-defined]
-    rows = [data.inputs.double().sum(), data.targets.double().cumsum(0).sum(), len(data.inputs)]  # type: ignore[attr-defined]
-    return str(model), *state, *flags, *trains, str(rest), str(rows)
+    modules, state = setup.model.modules(), setup.model.state_dict().items()
+    outputs = torch.arange(8.0).reshape(4, 2) if data.classes else torch.ones(4, 1)
+    loss = setup.loss(outputs, torch.tensor([0, 1, 0, 1]) if data.classes else torch.zeros(4))
+    return (
+        str(setup.model),
+        *[f"{m.training} {getattr(m, 'momentum', 0)} {getattr(m, 'eps', 0)}" for m in modules],
+        *[f"{key} {value.dtype} {value.double().sum()}" for key, value in state],
+        *[str(parameter.requires_grad) for parameter in setup.model.parameters()],
+        f"{setup.optimizer} {setup.batch_size} {setup.evaluates} {float(loss)}",
+        f"{data.inputs.double().sum()} {data.targets.double().cumsum(0).sum()} {len(data.inputs)}",
+    )
 
 
 def test_the_same_seed_builds_the_same_network_and_another_one_another() -> None:
