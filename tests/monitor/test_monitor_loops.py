@@ -372,3 +372,16 @@ def test_an_empty_batch_is_no_reason_to_stop(model: nn.Sequential, inputs: torch
             model(batch).sum().backward()
             optimizer.step()
     assert [record["0"].finite for record in monitor.steps] == [False, False, True]
+
+
+def test_an_activation_of_a_validation_is_not_taken_for_that_of_training(
+    model: nn.Sequential, inputs: torch.Tensor
+) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with always(model, optimizer) as monitor:
+        output = model[0](inputs)
+        with torch.no_grad():
+            model[1](inputs)
+        output.sum().backward()
+        optimizer.step()
+    assert monitor.steps[0]["0"].activation == ""
