@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from normwise.diagnose.facts import Facts
+from normwise.diagnose.norm_inputs import norm_inputs
 from normwise.diagnose.remedies import change_dropout
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.structure import Flow, Step, flow, norms_of
 from normwise.diagnose.subject import Setup
-from normwise.monitor.preserve import preserved
 from normwise.results.diagnosis import Evidence, Finding
 
 _ACROSS = ("batch", "sync", "ghost", "batch_renorm")
@@ -87,10 +86,9 @@ def _worse_in_evaluation(facts: Facts) -> bool:
 
 def _ratios(facts: Facts, names: Sequence[str]) -> dict[str, float]:
     """Of each norm the median over channels of its input's variance with dropout, over that without."""
-    model, inputs = facts.subject.model, facts.subject.inputs
-    with_dropout = [_variances(model, inputs, names, seed) for seed in range(_DRAWS)]
+    with_dropout = [_variances(facts, names, seed) for seed in range(_DRAWS)]
     with _NoDropout():
-        without = _variances(model, inputs, names, 0)
+        without = _variances(facts, names, 0)
     return {
         name: float((torch.stack([draw[name] for draw in with_dropout]).mean(dim=0) / plain).median())
         for name, plain in without.items()
@@ -98,24 +96,10 @@ def _ratios(facts: Facts, names: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _variances(model: nn.Module, inputs: Any, names: Sequence[str], seed: int) -> dict[str, Tensor]:
-    seen: dict[str, Tensor] = {}
-
-    def watch(name: str) -> Callable[..., None]:
-        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            seen.setdefault(name, args[0].detach().float().transpose(0, 1).flatten(1).var(dim=1))
-
-        return note
-
-    handles = [model.get_submodule(name).register_forward_pre_hook(watch(name)) for name in names]
-    try:
-        with preserved(model, training=True), torch.no_grad():
-            torch.manual_seed(seed)
-            model(*([inputs] if isinstance(inputs, Tensor) else tree_leaves(inputs)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+def _variances(facts: Facts, names: Sequence[str], seed: int) -> dict[str, Tensor]:
+    """Of each channel of the inputs of norms."""
+    got = norm_inputs(facts.subject.model, facts.subject.inputs, names, seed=seed)
+    return {name: values.transpose(0, 1).flatten(1).var(dim=1) for name, values in got.items()}
 
 
 class _NoDropout(TorchFunctionMode):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+from torch import Tensor
 
 from normwise.diagnose.facts import Facts, NormState
+from normwise.diagnose.norm_inputs import norm_inputs
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
-from normwise.monitor.preserve import preserved
 from normwise.results.diagnosis import Evidence, Finding
 
 _TINY = 1e-15
@@ -28,18 +26,15 @@ _USUAL = 1e-5
 
 
 def _check(facts: Facts) -> Iterator[Found]:
-    with_eps = [(state, _eps(state)) for state in facts.norms if _eps(state) is not None]
-    for state, eps in with_eps:
-        assert eps is not None
+    known = [(state, eps) for state in facts.norms if (eps := _eps(state)) is not None]
+    for state, eps in known:
         if not eps >= _TINY:
             yield _found(
                 state, eps, f"`{state.name}` divides by √(variance + {eps:g}): nothing keeps it from zero"
             )
-    large = [(state, eps) for state, eps in with_eps if eps is not None and eps > _LARGE and state.calls]
-    variances = _variances(facts, [state.name for state, _ in large]) if large else {}
-    for state, eps in large:
-        variance = variances.get(state.name)
-        if variance is not None and eps is not None and eps > _RULES * variance:
+    large = [(state, eps) for state, eps in known if eps > _LARGE and state.calls]
+    for state, eps, variance in _with_variances(facts, large):
+        if eps > _RULES * variance:
             said = (
                 f"eps of `{state.name}` is {eps:g}, beside a variance of {variance:.2g}: it hardly normalizes"
             )
@@ -68,27 +63,15 @@ def _found(state: NormState, eps: float, said: str, variance: float | None = Non
     )
 
 
-def _variances(facts: Facts, names: list[str]) -> dict[str, float]:
-    """Of each norm the median, over its statistics, of the variance that eps is added to."""
-    seen: dict[str, float] = {}
-    kinds = {state.name: state.kind for state in facts.norms}
-    model, inputs = facts.subject.model, facts.subject.inputs
-
-    def watch(name: str) -> Callable[..., None]:
-        def note(module: nn.Module, args: tuple[Any, ...]) -> None:
-            seen.setdefault(name, _typical(args[0].detach().float(), module, kinds[name]))
-
-        return note
-
-    handles = [model.get_submodule(name).register_forward_pre_hook(watch(name)) for name in names]
-    try:
-        with preserved(model, training=True), torch.no_grad():
-            torch.manual_seed(0)
-            model(*([inputs] if isinstance(inputs, Tensor) else tree_leaves(inputs)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+def _with_variances(
+    facts: Facts, norms: list[tuple[NormState, float]]
+) -> Iterator[tuple[NormState, float, float]]:
+    """Norms and their eps, with the variance that it is added to: the median over a norm's statistics."""
+    if norms:
+        got = norm_inputs(facts.subject.model, facts.subject.inputs, [state.name for state, _ in norms])
+        for state, eps in norms:
+            if state.name in got:
+                yield state, eps, _typical(got[state.name], state.module, state.kind)
 
 
 def _typical(x: Tensor, module: Any, kind: str) -> float:

@@ -48,7 +48,7 @@ def _fix(setup: Setup, finding: Finding) -> Setup:
     setup.model.float()
     for module in setup.model.modules():
         for name, value in vars(module).items():
-            if value in _HALF:
+            if isinstance(value, torch.dtype) and value in _HALF:
                 setattr(module, name, torch.float32)
     return setup
 
