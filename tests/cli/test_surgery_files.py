@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from normwise.cli import model_file, output_files
+from normwise.cli import export, model_file, output_files
 
 Cli = Callable[..., Any]
 LONG = 300 * "x"
@@ -171,7 +171,7 @@ def test_one_file_that_fails_leaves_none(cli: Cli, file: Path, monkeypatch: pyte
 
     (file.parent / "f.pt").write_bytes(b"of before")
     arguments = ("fold", "net.py:build", "--shape", "1,8,8", "-o", "f.pt", "--onnx", "deep/f.onnx")
-    monkeypatch.setattr(model_file, "write_onnx", full)
+    monkeypatch.setattr(export, "write_onnx", full)
     answer = cli(*arguments)
     assert (answer.code, answer.out) == (2, "")
     assert "f.onnx: No space left on device" in answer.message

@@ -54,14 +54,8 @@ def fold(
 
     The weights that -o writes are the folded model's, which has other modules: the lines that load them are printed.
     """
-    from normwise.cli.model_file import (
-        check_onnx,
-        load,
-        speedup,
-        write_onnx,
-        write_program,
-        write_weights,
-    )
+    from normwise.cli.export import check_onnx, write_onnx, write_program
+    from normwise.cli.model_file import load, speedup, write_weights
     from normwise.cli.output_files import check_files, write_files
     from normwise.models.user_guard import stdout_to_stderr
     from normwise.surgery import fold as fold_away

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import pickle
 import re
 import statistics
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normwise._optional import require as required
-from normwise.cli.output_files import first_line, write_files
+from normwise.cli.output_files import first_line
 from normwise.errors import ArgumentError, explain
 from normwise.models.user import UserModel, load_user_model
 from normwise.models.user_guard import stdout_to_stderr
@@ -123,15 +119,6 @@ def batches_of(who: str, data: str, target: str | None, batch_size: int) -> Batc
     return Batches(data, inputs, split.out_features)
 
 
-def save(who: str, model: nn.Module, out: Path) -> None:
-    """Write the state_dict, as safetensors or, where the name ends in .pt or .pth, by torch.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    write_files(who, {out: lambda file: write_weights(model, file)})
-
-
 def write_weights(model: nn.Module, file: Path) -> None:
     """Write the state_dict as the file's ending tells."""
     if file.suffix == ".safetensors":
@@ -140,40 +127,6 @@ def write_weights(model: nn.Module, file: Path) -> None:
         save_model(model, str(file))
     else:
         torch.save(model.state_dict(), file)
-
-
-def write_program(who: str, model: nn.Module, example: Tensor, file: Path) -> None:
-    """Write a model in evaluation as a program of `torch.export` that takes a batch of any size."""
-    with _exporting(who, "--exported-program"):
-        shapes = ({0: torch.export.Dim("batch", min=1)},)
-        exported = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
-    torch.export.save(exported, file)
-
-
-def write_onnx(who: str, model: nn.Module, example: Tensor, file: Path) -> None:
-    """Write a model in evaluation as ONNX that takes a batch of any size."""
-    with _exporting(who, "--onnx"), stdout_to_stderr(), _quiet():
-        shapes = ({0: torch.export.Dim("batch", min=1)},)
-        made: Any = torch.onnx.export(
-            model.eval(), (example,), dynamo=True, dynamic_shapes=shapes, verbose=False
-        )
-    made.save(str(file))
-
-
-def check_onnx(onnx: Path | None) -> None:
-    """Raise `MissingPackageError`, an ImportError, where ONNX is asked for and its packages are not there."""
-    if onnx is not None:
-        required("onnxscript", extra="onnx", who="--onnx")
-
-
-@contextlib.contextmanager
-def _exporting(who: str, option: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        # The tracer's errors are of many classes, and those of the user's code come through it.
-        must, hint = f"torch must be able to export the model for {option}", f"leave {option} out"
-        raise ArgumentError(explain(who, must, first_line(error), hint)) from error
 
 
 def speedup(before: nn.Module, after: nn.Module, example: Tensor) -> float:
@@ -187,20 +140,6 @@ def speedup(before: nn.Module, after: nn.Module, example: Tensor) -> float:
             for model, found in zip(sides, times, strict=True):
                 found.append(_burst(model, example))
     return statistics.median(times[0]) / statistics.median(times[1])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's warnings of torch's own deprecated functions, and of packages that it could know."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
 
 
 def _burst(model: nn.Module, example: Tensor) -> float:
@@ -300,9 +239,6 @@ def load_weights(who: str, title: str, model: nn.Module, file: Path) -> tuple[st
             )
         )
     return _other_dtypes(model, state, file)
-
-
-_load_weights = load_weights  # as `diagnose` imports it
 
 
 def _broken(file: Path, error: Exception) -> str:
