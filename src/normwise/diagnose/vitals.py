@@ -76,8 +76,12 @@ def _sensitive(facts: Facts) -> Vital:
         return Vital(question, "not measured", why)
     few = sum(share < LITTLE for share in facts.draws)
     low, high = 100 * max(min(facts.draws), 0), 100 * max(max(facts.draws), 0)
+    if few == len(facts.draws):
+        return Vital(
+            question, "not measured", f"none of {few} other draws learns, so that nothing tells them apart"
+        )
     detail = (
-        f"{low:.0f} to {high:.0f} % of the loss is gone over {len(facts.draws)} other draws; {few} of them "
+        f"{low:.0f} to {high:.0f} % of the loss is gone over {len(facts.draws)} other draws; {few} of them learn "
+        "little"
     )
-    "learn little"
-    return Vital(question, "yes" if 0 < few < len(facts.draws) or high - low > 50 else "no", detail)
+    return Vital(question, "yes" if few or high - low > 50 else "no", detail)

@@ -13,10 +13,13 @@ from normwise.results.diagnosis import Evidence
 _MOVES = 0.05
 """Of the first loss, over the second half."""
 
+_STEPS = 100
+"""In fewer a healthy training may still be at its beginning."""
+
 
 def _check(facts: Facts) -> Iterator[Found]:
     run = facts.run
-    if run is None or run.diverged is not None or not learned_little(run):
+    if run is None or run.diverged is not None or run.steps < _STEPS or not learned_little(run):
         return
     moved = _moved(run)
     if moved is None or moved > _MOVES:
