@@ -8,11 +8,12 @@ from pathlib import Path
 
 from normwise.errors import ArgumentError, explain
 from normwise.report.card import to_png
+from normwise.report.diagnosis_write import write_diagnosis
 from normwise.report.html import to_html
 from normwise.report.json import to_json
 from normwise.report.markdown import to_markdown
 from normwise.report.numbers import listing
-from normwise.results import Comparison
+from normwise.results import Comparison, Diagnosis
 
 FORMATS = ("html", "md", "png", "json")
 """The forms of a report, each by the suffix of its file."""
@@ -26,15 +27,21 @@ _WRITERS: dict[str, Callable[[Comparison], str | bytes]] = {
 }
 
 
-def report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
-    """Write the report of a comparison to a file; its suffix selects the form: `.html`, `.md`, `.png` or `.json`.
+def report(record: Comparison | Diagnosis, path: str | os.PathLike[str]) -> Path:
+    """Write the report of a comparison or a diagnosis to a file; its suffix selects the form.
 
     The file appears complete or not at all: it is written beside its place, and then takes the name. Missing folders
     are made.
 
+    Args:
+        record: what is reported.
+        path: `.html`, `.md`, `.png` or `.json` of a comparison; `.html`, `.txt` or `.json` of a diagnosis.
+
     Raises:
         ArgumentError: the suffix is another one, or the path is a folder.
     """
+    if isinstance(record, Diagnosis):
+        return write_diagnosis(record, path)
     target = Path(path)
     if target.is_dir():
         raise ArgumentError(
@@ -55,7 +62,7 @@ def report(comparison: Comparison, path: str | os.PathLike[str]) -> Path:
                 "name it report.html",
             )
         )
-    content = writer(comparison)
+    content = writer(record)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Not tempfile: its files are private to their owner, and a report is an ordinary file.
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")

@@ -31,6 +31,7 @@ from normwise.results.comparison import (
     Strength,
     Verdict,
 )
+from normwise.results.diagnosis import Check, Diagnosis, Evidence, Finding, Proof, Series, Vital
 from normwise.results.estimate import Estimate, Interval
 from normwise.results.plan import PlannedSetting, PlanSummary
 from normwise.results.trial import SCHEMA_VERSION, Evaluation, LayerSignals, TrialOutcome, TrialRecord
@@ -53,6 +54,7 @@ __all__ = [
     "Benchmark",
     "BenchmarkMachine",
     "CaseResult",
+    "Check",
     "Claim",
     "ClaimName",
     "Comparison",
@@ -60,9 +62,12 @@ __all__ = [
     "CostResult",
     "Curve",
     "DataSummary",
+    "Diagnosis",
     "Estimate",
     "Evaluation",
+    "Evidence",
     "FinalSeed",
+    "Finding",
     "GradientFlow",
     "GradientProbe",
     "InitSpread",
@@ -73,9 +78,11 @@ __all__ = [
     "MoreSeeds",
     "PlanSummary",
     "PlannedSetting",
+    "Proof",
     "Recommendation",
     "ReferenceResult",
     "Reproduction",
+    "Series",
     "Setting",
     "Side",
     "SideResult",
@@ -86,6 +93,7 @@ __all__ = [
     "TrialRecord",
     "VariantResult",
     "Verdict",
+    "Vital",
     "dumps",
     "loads",
 ]
