@@ -207,7 +207,7 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
         loads((write_diagnosis(DIAGNOSIS, tmp_path / "new" / "d.json")).read_bytes(), Diagnosis) == DIAGNOSIS
     )
     assert write_diagnosis(DIAGNOSIS, tmp_path / "d.txt").read_text() == f"{DIAGNOSIS}\n"
-    assert nw.report(DIAGNOSIS, tmp_path / "e.txt").read_text() == f"{DIAGNOSIS}\n"
+    assert nw.report(DIAGNOSIS, tmp_path / "d.txt").read_text() == f"{DIAGNOSIS}\n"
     assert "<html" in write_diagnosis(DIAGNOSIS, tmp_path / "d.HTML").read_text()
     for wrong in (tmp_path / "d.md", tmp_path):
         with pytest.raises(ArgumentError, match=r"\.html, \.json or \.txt"):
