@@ -20,14 +20,16 @@ _APART = 3.0
 
 def _check(facts: Facts) -> Iterator[Found]:
     kept = [state for state in facts.norms if state.module._buffers.get("running_mean") is not None]
-    still = [state for state in kept if getattr(state.module, "momentum", None) == 0]
+    # Those of a pretrained model may well be kept, as long as they are those of the data.
+    wrong = [state for state in kept if _fresh(state.module) or _misses(state)]
+    still = [state for state in wrong if getattr(state.module, "momentum", None) == 0]
     if still:
         said = f"momentum of `{still[0].name}` is 0: its running statistics stay what they are"
         yield _found(still, said, 0.95, fixable=True)
         return
-    frozen = [state for state in kept if _frozen(state, facts) and (_fresh(state.module) or _misses(state))]
+    frozen = [state for state in wrong if _frozen(state, facts)]
     if frozen:
-        said = f"`{frozen[0].name}` stays in evaluation while the model trains: its statistics are those of the start"
+        said = f"`{frozen[0].name}` stays in evaluation while the model trains, with statistics of something else"
         yield _found(frozen, said, 0.9, fixable=_can_train(frozen[0].module))
         return
     counted = [state for state in kept if state.tracked is not None and _trained(facts)]
@@ -60,7 +62,7 @@ def _frozen(state: NormState, facts: Facts) -> bool:
 
 
 def _misses(state: NormState) -> bool:
-    """Whether statistics are far from the batch's; those of a pretrained model may well be kept."""
+    """Whether statistics are far from the batch's."""
     return (state.shift or 0.0) > _APART or (state.spread or 0.0) > _APART
 
 
@@ -73,12 +75,11 @@ def _fresh(norm: nn.Module) -> bool:
 
 
 def _trained(facts: Facts) -> bool:
-    """Whether somebody has trained the model: the optimizer has steps behind it, or other norms have seen batches."""
+    """Whether the optimizer has steps behind it."""
     optimizer = facts.subject.optimizer
     kept = () if optimizer is None else optimizer.state.values()
     # Adagrad keeps a state from the start, with a count of zero.
-    stepped = any(float(each.get("step", each.get("momentum_buffer") is not None)) > 0 for each in kept)
-    return stepped or any((state.tracked or 0) > 0 for state in facts.norms)
+    return any(float(each.get("step", each.get("momentum_buffer") is not None)) > 0 for each in kept)
 
 
 def _can_train(norm: nn.Module) -> bool:
