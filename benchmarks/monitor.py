@@ -3,7 +3,7 @@
     python benchmarks/monitor.py [--seconds 20] [--threads 1] [--step 0.02] [--clock wall]
 
 Each network is trained three times from the same seed, once under `normwise.Monitor` with its defaults. The three take
-a step each, in rotating order, so that all see the same machine. Of medians, as the machine has other things to do:
+a few steps each, in rotating order, so that all see the same machine. The machine has more to do, hence medians:
 
     overhead = u / p − 1 + n · (c − 2u) / (N · p)
 
@@ -33,6 +33,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from normwise.monitor import Monitor, StepRecord
 
 LIMIT = 0.02
+BLOCK = 6  # steps at a time: the monitor's median step must not hold those of the others
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -159,9 +160,9 @@ def compare(name: str, options: argparse.Namespace) -> tuple[int, Outcome]:
     with Monitor(runs[2].model, runs[2].optimizer) as monitor:
         ends = time.perf_counter() + options.seconds
         while time.perf_counter() < ends:
-            first = len(times[0]) % 3
+            first = len(times[0]) // BLOCK % 3
             for which in (first, (first + 1) % 3, (first + 2) % 3):
-                times[which].append(runs[which].timed(clock))
+                times[which].extend(runs[which].timed(clock) for _ in range(BLOCK))
     records = tuple(record for record in monitor.steps if record.step > 0)  # the first one warms up
     return width, Outcome(times, records, _same(runs[0].model, runs[2].model))
 
