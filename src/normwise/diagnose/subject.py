@@ -72,8 +72,8 @@ class Setup:
         optimizer: what it is trained by.
         batch_size: samples of a batch.
         loss: loss(output, targets) → scalar.
-        transform: from the training inputs to what changes inputs of all parts, as standardisation does; None leaves them
-            as they are.
+        transform: from the training inputs to what changes inputs of all parts, as standardisation does; None leaves
+            them as they are.
         clip: largest norm of the gradient; None for no clipping.
         evaluates: the model is in evaluation while it trains, which is a fault.
         example: a batch of inputs, for edits that watch a forward pass; None without.

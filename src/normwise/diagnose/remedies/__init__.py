@@ -8,7 +8,7 @@ from normwise.diagnose.remedies.activation import swap_activation
 from normwise.diagnose.remedies.draw import random_remedy
 from normwise.diagnose.remedies.inputs import standardise_inputs
 from normwise.diagnose.remedies.mode import train_mode
-from normwise.diagnose.remedies.norms import convert_norm, insert_norm, recalibrate
+from normwise.diagnose.remedies.norms import convert_norm, insert_norm, normalize_or_draw, recalibrate
 from normwise.diagnose.remedies.setup import copied, differences, inputs_of
 from normwise.diagnose.remedies.structure import change_dropout, leave_out
 from normwise.diagnose.remedies.training import (
@@ -35,6 +35,7 @@ __all__ = [
     "insert_norm",
     "larger_batch",
     "leave_out",
+    "normalize_or_draw",
     "random_remedy",
     "recalibrate",
     "spare_norms",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from normwise.diagnose.remedies.setup import inputs_of
+from normwise.diagnose.remedies.weights import initialise
 from normwise.diagnose.subject import Setup
+from normwise.errors import ArgumentError
 from normwise.surgery import convert, insert
 from normwise.surgery.recalibrate import recalibrate as recalibrated
 
@@ -24,6 +26,18 @@ def insert_norm(setup: Setup, kind: str = "batch", only: Sequence[str] = ("*",))
     """
     insert(setup.model, kind, inputs_of(setup, "insert_norm"), only=only, inplace=True)
     return setup
+
+
+def normalize_or_draw(setup: Setup) -> Setup:
+    """Normalize before the activations; where every layer is normalized already, draw the weights anew by He's scheme.
+
+    Raises:
+        ArgumentError: there is no layer to draw, or no example.
+    """
+    try:
+        return insert_norm(setup)
+    except ArgumentError:
+        return initialise(setup, "he")
 
 
 def convert_norm(setup: Setup, source: str, target: str, where: Sequence[str] | None = None) -> Setup:

@@ -69,7 +69,7 @@ RULE = Rule(
     bad="bn.running_mean  # tensor([nan, 0.1, …])",
     good="bn.reset_running_stats()  # then a pass over clean data in training mode",
     check=_check,
-    explains=frozenset({"NW303", "NW509", "NW510"}),
+    explains=frozenset({"NW303", "NW503", "NW506", "NW509", "NW510", "NW512"}),
     fix=_fix,
     source="(1 − m)·NaN + m·x = NaN for every momentum m below 1",
 )

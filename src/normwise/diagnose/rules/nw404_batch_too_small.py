@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
+from normwise.diagnose.outcome import gained, progress
 from normwise.diagnose.remedies import convert_norm
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Evidence, Finding
 
-_FEW = 16
+_FEW, _VERY_FEW = 16, 8
+"""Values of a statistic; more than the second are named only where the training falls short."""
+
+_SHORT = 0.5
+"""Of the way, by loss and by metric."""
 
 _ACROSS = ("batch", "sync", "ghost", "batch_renorm")
 
@@ -19,10 +24,11 @@ def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
     if run is None or setup is None:
         return
+    few_enough = _FEW if max(progress(run), gained(run)) < _SHORT else _VERY_FEW
     few = [
         (state.name, state.values)
         for state in run.norms or facts.norms
-        if state.kind in _ACROSS and state.values is not None and 1 < state.values <= _FEW
+        if state.kind in _ACROSS and state.values is not None and 1 < state.values <= few_enough
     ]
     if not few:
         return
@@ -30,7 +36,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     yield Found(
         name,
         f"each statistic of `{name}` is taken over {values} values in a batch of {setup.batch_size}",
-        0.9 if values <= _FEW // 2 else 0.7,
+        0.9 if values <= _VERY_FEW else 0.7,
         (Evidence("values of a statistic", float(values), f"above {_FEW}"),),
         remedy="use Group or Layer Normalization, which do not look at the batch, or larger batches; accumulating "
         "gradients "

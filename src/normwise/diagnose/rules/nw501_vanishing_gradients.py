@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.outcome import decades, layer_figure, learned_little, observed
-from normwise.diagnose.remedies import insert_norm
+from normwise.diagnose.remedies import normalize_or_draw
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.monitor.observe import Observation
@@ -58,7 +58,7 @@ def _found(start: Observation, lost: float, sure: float) -> Found:
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:
-    return insert_norm(setup, "batch")
+    return normalize_or_draw(setup)
 
 
 RULE = Rule(

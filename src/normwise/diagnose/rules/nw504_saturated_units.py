@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.outcome import learned_little
-from normwise.diagnose.remedies import insert_norm
+from normwise.diagnose.remedies import normalize_or_draw
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.monitor.observe import FLAT, LayerState, Observation
@@ -55,7 +55,7 @@ def _figure(seen: Observation) -> Series:
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:
-    return insert_norm(setup, "batch")
+    return normalize_or_draw(setup)
 
 
 RULE = Rule(

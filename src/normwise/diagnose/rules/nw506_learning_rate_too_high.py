@@ -79,7 +79,7 @@ RULE = Rule(
     good="torch.optim.SGD(model.parameters(), lr=0.1)",
     check=_check,
     needs=frozenset({"run"}),
-    explains=frozenset({"NW301", "NW303", "NW502", "NW503", "NW504", "NW508", "NW509", "NW512", "NW203"}),
+    explains=frozenset({"NW301", "NW303", "NW502", "NW503", "NW504", "NW508", "NW509", "NW512"}),
     fix=_fix,
     source="TheDeepChecker (Ben Braiek & Khomh 2023): log₁₀ of the update ratio within [−4, −1]",
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from normwise.diagnose.facts import Evaluated, Facts, RunFacts
+from normwise.diagnose.remedies import change_optimizer
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Evidence, Finding, Series
@@ -73,10 +73,7 @@ def _figure(run: RunFacts, name: str, which: str) -> Series:
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:
-    return replace(
-        setup,
-        optimizer=replace(setup.optimizer.with_options(weight_decay=0.1), name="AdamW", spares_norms=True),
-    )
+    return change_optimizer(setup, "AdamW", weight_decay=0.1)
 
 
 RULE = Rule(

@@ -63,6 +63,6 @@ RULE = Rule(
     good="loss = nn.functional.cross_entropy(model(x), y)",
     check=_check,
     needs=frozenset({"run"}),
-    explains=frozenset({"NW203", "NW502", "NW503", "NW504", "NW509"}),
+    explains=frozenset({"NW502", "NW503", "NW504", "NW509"}),
     fix=_fix,
 )
