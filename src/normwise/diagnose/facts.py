@@ -97,6 +97,7 @@ class RunFacts:
         decay: of each layer by its name, ‖decay · w‖ / ‖gradient‖ at the same steps; empty without decay.
         evaluated: over the training, at about ten steps; the first before it.
         baseline: the metric of the best constant answer.
+        baseline_loss: the training loss of the best constant answer; infinite where the loss takes none.
         norms: `NormState` after the training, on the fixed batch.
     """
 
@@ -109,6 +110,7 @@ class RunFacts:
     decay: dict[str, tuple[tuple[int, float], ...]]
     evaluated: tuple[Evaluated, ...]
     baseline: float
+    baseline_loss: float
     norms: tuple[NormState, ...]
 
 

@@ -14,12 +14,20 @@ LITTLE = 0.3
 """A training has got little done where neither loss nor metric have come this share of the way."""
 
 
+HALF = 0.5
+"""Half of the way; see `falls_short`."""
+
+
 def progress(run: RunFacts) -> float:
-    """Share of the loss on training samples that is gone, in the better of both modes; below 0 where it has grown."""
+    """Share of the loss on training samples that is gone, in the better of both modes; below 0 where it has grown.
+
+    It is held against the first loss, or that of the best constant answer if this is smaller: to come down from a bad
+    start to an answer that looks at nothing is no progress.
+    """
     if run.diverged is not None or not run.evaluated:
         return -math.inf
     first = run.evaluated[0]
-    start = max(min(first.train_loss, first.batch_loss), 1e-30)
+    start = max(min(first.train_loss, first.batch_loss, run.baseline_loss), 1e-30)
     ends = [min(each.train_loss, each.batch_loss) for each in run.evaluated[-2:]]
     return 1 - min(ends) / start if all(map(math.isfinite, ends)) else -math.inf
 
@@ -38,6 +46,11 @@ def learned_little(run: RunFacts) -> bool:
 def observed(observation: Observation) -> tuple[LayerState, ...]:
     """Layers through which a gradient was measured, the output layer among them."""
     return tuple(layer for layer in observation.layers if layer.weight_gradient_rms is not None)
+
+
+def falls_short(run: RunFacts) -> bool:
+    """Whether it has not come half of the way, by loss and by metric."""
+    return max(progress(run), gained(run)) < HALF
 
 
 def hidden(observation: Observation) -> tuple[LayerState, ...]:

@@ -92,6 +92,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
         {name: tuple(values) for name, values in decay.items() if values},
         tuple(evaluated),
         baseline_metric(data),
+        _baseline_loss(model, data, setup.loss),
         norm_states(model, fixed[0]) if diverged is None and watch else (),
     )
 
@@ -134,6 +135,24 @@ def metric_of(output: Any, targets: Tensor, data: Data) -> float:
         return float((output.argmax(dim=1) == targets).float().mean())
     residual = (output.reshape(targets.shape) - targets).square().mean()
     return float(1 - residual / targets.var(correction=0).clamp_min(1e-30))
+
+
+def _baseline_loss(model: nn.Module, data: Data, loss: Loss) -> float:
+    """Of the frequencies of the classes, or of the mean; infinite where the model gives something else."""
+    inputs, targets = data.inputs[:_ROWS], data.targets[:_ROWS]
+    with preserved(model, training=False), torch.no_grad():
+        shape = model(inputs[:2]).shape[1:]
+    if data.task == "regression":
+        constant = targets.mean() if math.prod(shape) == targets[0].numel() else None
+    else:
+        counts = torch.bincount(targets, minlength=data.classes).float()
+        constant = (counts / len(targets)).clamp_min(1e-6).log() if tuple(shape) == (data.classes,) else None
+    if constant is None:
+        return math.inf
+    try:
+        return float(loss(constant.expand(len(inputs), *shape).clone(), targets))
+    except Exception:  # a loss of somebody's own may take probabilities, or anything
+        return math.inf
 
 
 def baseline_metric(data: Data) -> float:

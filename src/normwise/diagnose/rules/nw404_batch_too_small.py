@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import gained, progress
+from normwise.diagnose.outcome import falls_short
 from normwise.diagnose.remedies import convert_norm
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -14,9 +14,6 @@ from normwise.results.diagnosis import Evidence, Finding
 _FEW, _VERY_FEW = 16, 8
 """Values of a statistic; more than the second are named only where the training falls short."""
 
-_SHORT = 0.5
-"""Of the way, by loss and by metric."""
-
 _ACROSS = ("batch", "sync", "ghost", "batch_renorm")
 
 
@@ -24,7 +21,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
     if run is None or setup is None:
         return
-    few_enough = _FEW if max(progress(run), gained(run)) < _SHORT else _VERY_FEW
+    few_enough = _FEW if falls_short(run) else _VERY_FEW
     few = [
         (state.name, state.values)
         for state in run.norms or facts.norms

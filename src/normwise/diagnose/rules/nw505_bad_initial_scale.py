@@ -6,35 +6,44 @@ import math
 from collections.abc import Iterator, Sequence
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import layer_figure, learned_little
+from normwise.diagnose.outcome import falls_short, layer_figure
 from normwise.diagnose.remedies import initialise
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.monitor.observe import LayerState, Observation
 from normwise.results.diagnosis import Evidence, Finding
 
-_SMALL, _LARGE = 0.15, 6.0
+_SMALL, _LARGE = 0.15, 5.0
 """What a layer does to the RMS of its input: 1.4 after He, 1 after Xavier, 0.58 after torch's own draw."""
 
 _WHOLE = 30.0
 """What all hidden layers together do to it."""
 
-_LOSS = 3.0
-"""The first loss, in units of that of equal probabilities."""
+_LOSS, _SURE_LOSS = 3.0, 10.0
+"""The first loss, in units of that of equal probabilities; the second whatever comes of the training."""
+
+_LOGITS = 3.0
+"""Standard deviation of the first outputs: where they are small, a large loss does not come from the weights."""
 
 
 def _check(facts: Facts) -> Iterator[Found]:
     start, run = facts.start, facts.run
-    if start is None or (run is not None and not learned_little(run)):
+    if start is None:
         return
+    short = run is None or falls_short(run)
     gains = [(layer, gain) for layer in start.hidden if (gain := _gain(layer)) is not None]
-    off = [(layer, gain) for layer, gain in gains if not _SMALL <= gain <= _LARGE]
+    off = [(layer, gain) for layer, gain in gains if gain > _LARGE or (short and gain < _SMALL)]
     whole = _through(start, gains)
-    if not off and not 1 / _WHOLE <= whole <= _WHOLE:
+    if not off and (whole > _WHOLE or (short and whole < 1 / _WHOLE)):
         off = [(layer, gain) for layer, gain in gains if (gain < 1) == (whole < 1)]
     if off:
         yield _found(start, off, whole, 0.93 if run is not None else 0.75)
-    elif facts.uniform_loss and not facts.subject.made_up and start.loss > _LOSS * facts.uniform_loss:
+    elif (
+        facts.uniform_loss
+        and not facts.subject.made_up
+        and start.output_std > _LOGITS
+        and (start.loss > (_LOSS if short else _SURE_LOSS) * facts.uniform_loss)
+    ):
         last = start.layers[-1].name if start.layers else ""
         yield Found(
             last,

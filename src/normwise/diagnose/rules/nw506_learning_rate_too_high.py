@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import early_update, gained, learned_little, loss_figure, progress
+from normwise.diagnose.outcome import early_update, falls_short, learned_little, loss_figure
 from normwise.diagnose.remedies import change_rate
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -20,16 +20,13 @@ _WHOLE = 1.0
 
 _RISE = 2.0
 
-_HALF = 0.5
-"""Of the way, by loss and by metric: a training that gets further is not judged by its steps."""
-
 
 def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
     update = None if run is None else early_update(run)
     if run is None or setup is None or update is None or not run.losses:
         return
-    if not _falls_short(run) and update < _WHOLE:
+    if not falls_short(run) and update < _WHOLE:
         return
     rise = _rise(run)
     if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):
@@ -49,10 +46,6 @@ def _check(facts: Facts) -> Iterator[Found]:
         code_lines=(f"optimizer = torch.optim.{setup.optimizer.name}(model.parameters(), lr={lower:.2g})",),
         applicability="changes training",
     )
-
-
-def _falls_short(run: RunFacts) -> bool:
-    return max(progress(run), gained(run)) < _HALF
 
 
 def _rise(run: RunFacts) -> float:

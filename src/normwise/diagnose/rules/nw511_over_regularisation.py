@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from torch.nn.modules.dropout import _DropoutNd
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import learned_little, loss_figure
+from normwise.diagnose.outcome import falls_short, learned_little, loss_figure
 from normwise.diagnose.remedies import change_decay, change_dropout
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -18,16 +18,16 @@ from normwise.results.diagnosis import Evidence, Finding
 _PULL = 1.0
 """‖decay · w‖ / ‖gradient‖: the penalty pulls harder than the data."""
 
-_RATE = 0.7
-"""Dropout rates above leave hardly anything."""
+_RATE, _SURE_RATE = 0.7, 0.9
+"""Dropout rates above leave hardly anything; the second whatever comes of the training."""
 
 
 def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
-    if run is None or setup is None or run.diverged is not None or not learned_little(run):
+    if run is None or setup is None or run.diverged is not None:
         return
     pull = _pull(run)
-    if pull is not None and pull > _PULL:
+    if pull is not None and pull > _PULL and learned_little(run):
         decay = setup.optimizer.weight_decay
         yield Found(
             "",
@@ -42,7 +42,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     dropped = [
         (name, module.p)
         for name, module in facts.subject.model.named_modules()
-        if isinstance(module, _DropoutNd) and module.p > _RATE
+        if isinstance(module, _DropoutNd) and module.p > (_RATE if falls_short(run) else _SURE_RATE)
     ]
     if dropped:
         name, rate = max(dropped, key=lambda each: each[1])
