@@ -166,7 +166,9 @@ def _planned(survey: Survey, graph: Graph, name: str, module: nn.Module) -> _Pla
     holder = _holder(survey.model, name)
     if holder is not None and type(holder) not in NORMALIZED.values():
         return "the layer that holds it is parametrized"
-    later = (op for call in calls for value in call.outputs for op in graph.writers(value) if not call.holds(op))
+    later = (
+        op for call in calls for value in call.outputs for op in graph.writers(value) if not call.holds(op)
+    )
     written = holder is None and any(True for _ in later)
     bias = module._parameters.get("bias") is not None
     return _Place(name, reading, _before(survey, graph, name) if bias else None, written)
