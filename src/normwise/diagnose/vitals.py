@@ -9,7 +9,7 @@ from normwise.diagnose.outcome import LITTLE, decades, gained, learned_little, p
 from normwise.results.diagnosis import Vital
 
 _NO_RUN = "needs a short training (--data)"
-_DECADES, _JUMP = 2.0, 100.0
+_DECADES, _JUMP = 3.0, 100.0
 
 
 def vitals(facts: Facts) -> tuple[Vital, ...]:
