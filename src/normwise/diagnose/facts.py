@@ -128,7 +128,7 @@ class Facts:
         data: None without.
         run: None without.
         uniform_loss: cross-entropy of equal probabilities, ln C; None for regression.
-        draws: share of the loss that is gone after shorter trainings from other initial draws; empty without a builder.
+        draws: share of the loss that is gone after trainings from other initial draws; empty without a builder.
     """
 
     subject: Subject

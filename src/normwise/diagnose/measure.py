@@ -24,7 +24,7 @@ from normwise.surgery._convert_kinds import kind_of
 from normwise.surgery._insert_norms import is_norm
 
 _DRAWS = 3
-"""Other initial draws from which a builder's networks are trained for half of the steps."""
+"""Other initial draws from which a builder's networks are trained."""
 
 
 def measure(subject: Subject) -> Facts:
@@ -52,12 +52,11 @@ def measure(subject: Subject) -> Facts:
 
 
 def _draws(subject: Subject) -> tuple[float, ...]:
-    """How far shorter trainings come from other draws of the initial weights."""
+    """How far trainings of the same length come from other draws of the initial weights."""
     if subject.build is None or subject.data is None or subject.setup is None:
         return ()
-    steps = max(1, subject.steps // 2)
     setups = (replace(subject.setup, model=subject.build(seed)) for seed in range(1, 1 + _DRAWS))
-    return tuple(progress(run(setup, subject.data, steps, watch=False)) for setup in setups)
+    return tuple(progress(run(setup, subject.data, subject.steps, watch=False)) for setup in setups)
 
 
 def _traced(subject: Subject) -> tuple[Graph | None, str]:
