@@ -121,29 +121,25 @@ def described(edits: dict[str, Edits | None], kinds: Sequence[str]) -> tuple[str
         edits: of every variant, by name.
         kinds: of the norms that the model brings.
     """
-    groups: dict[tuple[str, ...], list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for variant, made in edits.items():
         if made is not None:
             groups.setdefault(_told(_bare(made)), []).append(variant)
-    lines = [f"{', '.join(variants)}: {line}" for told, variants in groups.items() for line in told]
-    same = [variant for variant, made in edits.items() if made is None and not _is_plain(variant)]
+    lines = [f"{', '.join(variants)}: {told}" for told, variants in groups.items()]
+    same = [variant for variant, made in edits.items() if made is None]
     if same and kinds:
         lines.insert(0, f"{', '.join(same)}: the model as it is, with {', '.join(TITLES[k] for k in kinds)}.")
     return tuple(lines)
 
 
-def _is_plain(variant: str) -> bool:
-    return variant.partition(" ")[0] not in (OWN, *KINDS) or variant.partition(" ")[0] == "none"
-
-
-def _told(edits: Edits) -> tuple[str, ...]:
+def _told(edits: Edits) -> str:
     names, count = named([entry.name for entry in edits.changed]), len(edits.changed)
     places = f"{names} ({count:,} places)" if count > 1 else names
     verb = {"insert": "put in behind", "convert": "in the place of", "remove": "without"}[edits.operation]
     wheres = dict.fromkeys(entry.why.partition(";")[0] for entry in edits.changed)
     where = f", {' or '.join(wheres)}" if edits.operation == "insert" else ""
     left = edits.reasons
-    return (f"{verb} {places}{where}" + (f"; left alone: {left}." if left else "."),)
+    return f"{verb} {places}{where}" + (f"; left alone: {left}." if left else ".")
 
 
 def _bare(edits: Edits) -> Edits:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Applicability, Evidence, Finding, Series
+from normwise.results.diagnosis_words import FAMILIES
 
 NEEDS = {
     "graph": "an input of its shape (--shape, or a batch)",
@@ -68,4 +69,4 @@ class Rule:
     @property
     def family(self) -> str:
         """Of its code."""
-        return {"1": "structure", "2": "numerics", "3": "state", "4": "data", "5": "dynamics"}[self.code[2]]
+        return FAMILIES[self.code[2]]

@@ -68,8 +68,7 @@ RULE = Rule(
     summary="Inputs that are not standardised, or of which some are in another unit.",
     why=(
         "The gradient of a weight is proportional to its input. Where inputs differ by orders of magnitude no "
-        "learning rate "
-        "fits all weights: it diverges for the large ones, or stands still for the small ones."
+        "learning rate fits all weights: it diverges for the large ones, or stands still for the small ones."
     ),
     bad="x = table[['age', 'income_in_cents']]",
     good="x = (x - x_train.mean(0)) / x_train.std(0)",

@@ -61,8 +61,7 @@ RULE = Rule(
     summary="One class has many times the rows of another.",
     why=(
         "The loss is a mean over rows: the largest class rules it, and accuracy looks good while the rare class is "
-        "never "
-        "predicted."
+        "never predicted."
     ),
     bad="loss = nn.CrossEntropyLoss()  # 98 % of the rows are of one class",
     good="loss = nn.CrossEntropyLoss(weight=rows / (classes * counts))",

@@ -36,8 +36,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         0.9 if values <= _VERY_FEW else 0.7,
         (Evidence("values of a statistic", float(values), f"above {_FEW}"),),
         remedy="use Group or Layer Normalization, which do not look at the batch, or larger batches; accumulating "
-        "gradients "
-        "does not help",
+        "gradients does not help",
         code_lines=("model, edits = nw.convert(model, 'batch', 'group', example=x)",),
         also=tuple(other for other, _ in few if other != name),
         applicability="changes training",
@@ -53,9 +52,8 @@ RULE = Rule(
     name="batch-too-small",
     summary="Batch Normalization over a handful of values.",
     why=(
-        "Mean and variance of n values are off by about 1/√n and 1/√(2n) of themselves. In training that noise "
-        "moves all "
-        "activations; in evaluation running statistics take its place, and the network meets something else."
+        "Mean and variance of n values are off by about 1/√n and 1/√(2n) of themselves. In training that noise moves "
+        "all activations; in evaluation running statistics take its place, and the network meets something else."
     ),
     bad="loader = DataLoader(data, batch_size=4)  # before nn.BatchNorm1d",
     good="nn.GroupNorm(8, 64)  # or batch_size=64",

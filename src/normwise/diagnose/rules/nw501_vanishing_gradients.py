@@ -67,8 +67,7 @@ RULE = Rule(
     summary="Gradients shrink by orders of magnitude towards the first layers, and these stand still.",
     why=(
         "Each layer multiplies the gradient by its weights and by the slope of its activation. Where the product is "
-        "below "
-        "one it shrinks with depth: the last layers learn on top of first ones that stay random."
+        "below one it shrinks with depth: the last layers learn on top of first ones that stay random."
     ),
     bad="nn.Sequential(*[part for _ in range(8) for part in (nn.Linear(64, 64), nn.Sigmoid())])",
     good="nn.Sequential(*[part for _ in range(8) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())])",

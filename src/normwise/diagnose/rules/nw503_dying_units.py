@@ -44,8 +44,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         (Evidence("dead units", 100 * (first.dead or 0), "at most 50", "%"),),
         (_figure(start if run is None or not run.observed else run.observed[-1][1]),),
         remedy="a lower learning rate if they died while training; else another initialization of weights and "
-        "biases; a norm "
-        "before the activation, or LeakyReLU or GELU, keep units alive",
+        "biases; a norm before the activation, or LeakyReLU or GELU, keep units alive",
         code_lines=("model, edits = nw.insert(model, 'batch', x)",),
         applicability="changes training",
         also=tuple(layer.name for layer in dying[1:]),
@@ -72,8 +71,7 @@ RULE = Rule(
     summary="More than half of a layer's units are off for every sample.",
     why=(
         "A ReLU that is off for all samples has no slope anywhere: its weights get no gradient, and it never comes "
-        "back. "
-        "The layer is as narrow as what is left of it."
+        "back. The layer is as narrow as what is left of it."
     ),
     bad="nn.init.constant_(layer.bias, -10.0)  # before a ReLU",
     good="nn.init.zeros_(layer.bias)",

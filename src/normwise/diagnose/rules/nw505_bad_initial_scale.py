@@ -64,8 +64,7 @@ def _found(start: Observation, off: list[tuple[LayerState, float]], whole: float
     return Found(
         worst.name,
         f"the weights of `{worst.name}` are too {size}: what it gives has {gain:.2g} times the size of what comes "
-        f"in; over "
-        f"all layers that makes {whole:.2g}",
+        f"in; over all layers that makes {whole:.2g}",
         sure,
         (
             Evidence("spread of outputs over RMS of inputs", gain, f"{_SMALL:g} to {_LARGE:g}"),
@@ -109,8 +108,7 @@ RULE = Rule(
     summary="Initial weights are of a size at which signals die out or blow up.",
     why=(
         "The scale of the weights multiplies the signal in each layer on its way to the output, and the gradient on "
-        "its way "
-        "back. Off by a factor of f, after L layers both are off by f^L."
+        "its way back. Off by a factor of f, after L layers both are off by f^L."
     ),
     bad="nn.init.normal_(layer.weight, std=0.001)",
     good="nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')",

@@ -65,8 +65,7 @@ RULE = Rule(
     summary="Single steps change the weights by a tenth of their size or more, and nothing is learned.",
     why=(
         "A step is right to first order only: one that is as large as the weights lands anywhere. The loss rises or "
-        "jumps, "
-        "units die, and the training diverges or stays at chance."
+        "jumps, units die, and the training diverges or stays at chance."
     ),
     bad="torch.optim.SGD(model.parameters(), lr=10.0)",
     good="torch.optim.SGD(model.parameters(), lr=0.1)",

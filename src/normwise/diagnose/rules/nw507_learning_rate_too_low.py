@@ -26,8 +26,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     yield Found(
         "",
         f"a learning rate of {setup.optimizer.lr:g} changes weights by {100 * update:.2g} % a step; after "
-        f"{run.steps} steps "
-        f"{100 * max(progress(run), 0):.0f} % of the loss is gone",
+        f"{run.steps} steps {100 * max(progress(run), 0):.0f} % of the loss is gone",
         0.85,
         (Evidence("change of a weight in one step", 100 * update, "0.01 to 10", "%"),),
         (loss_figure(run),),

@@ -56,8 +56,7 @@ RULE = Rule(
     name="plateau",
     summary="The loss stands still far from anything learned.",
     why="A symptom more than a cause: inputs that say nothing of the targets, a network cut off from its loss, or "
-    "steps of no "
-    "size all look like this.",
+    "steps of no size all look like this.",
     bad="y = y[torch.randperm(len(y))]  # the targets no longer belong to the inputs",
     good="x, y = x[order], y[order]",
     check=_check,

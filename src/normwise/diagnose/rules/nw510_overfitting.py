@@ -38,8 +38,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     yield Found(
         "",
         f"the held-out loss was lowest after {lowest.step} steps and is {rise:.2g} times that now, while the "
-        f"training loss "
-        f"fell on; the metric is {100 * gap:.0f} points apart",
+        f"training loss fell on; the metric is {100 * gap:.0f} points apart",
         0.85,
         (
             Evidence("held-out loss over its lowest", rise, f"below {_RISE:g}", "×"),

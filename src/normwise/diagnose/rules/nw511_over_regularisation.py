@@ -80,8 +80,7 @@ RULE = Rule(
     name="over-regularisation",
     summary="Weight decay or dropout so strong that nothing is learned.",
     why="A penalty that pulls harder than the data takes the weights to zero; a dropout that leaves one unit in ten "
-    "hides the "
-    "signal in its own noise.",
+    "hides the signal in its own noise.",
     bad="torch.optim.AdamW(model.parameters(), weight_decay=10.0)",
     good="torch.optim.AdamW(model.parameters(), weight_decay=0.01)",
     check=_check,

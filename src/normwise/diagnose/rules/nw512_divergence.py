@@ -43,8 +43,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         ),
         (loss_figure(run),),
         remedy="look at the other findings first; without one, a lower learning rate and a clipped gradient; is the "
-        "sign of "
-        "the loss right?",
+        "sign of the loss right?",
         code_lines=("nn.utils.clip_grad_norm_(model.parameters(), 1.0)",),
         applicability="changes training",
     )

@@ -45,8 +45,7 @@ RULE = Rule(
     name="symmetric-weights",
     summary="A hidden layer whose weights are all zero, or all equal.",
     why="Units with equal weights get equal gradients, and stay equal for ever: the layer has the width of one "
-    "unit. With zeros "
-    "no gradient comes through at all.",
+    "unit. With zeros no gradient comes through at all.",
     bad="nn.init.zeros_(layer.weight)",
     good="nn.init.kaiming_normal_(layer.weight)",
     check=_check,
