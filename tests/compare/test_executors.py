@@ -5,8 +5,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +34,23 @@ def die(marker, times, context):
         marker.write_text("x" * (deaths + 1))
         os._exit(1)
     return "alive"
+
+
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+def plain():
+    raise ValueError("no luck")
+
+
+def odd():
+    raise Odd("one", "two")
+
+
+def fail(how, context):
+    how()
 
 
 def wait(directory, context):
@@ -128,17 +143,76 @@ def test_a_worker_that_dies_again_is_an_error(work: ModuleType, tmp_path: Path) 
     assert finished == [103]
 
 
-def test_workers_that_never_start_are_told_apart(work: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As in a script that calls compare without a guard: every worker dies while it imports the script.
-    def broken(*_: object) -> None:
-        raise BrokenProcessPool
+def test_workers_that_never_start_are_told_apart(tmp_path: Path) -> None:
+    """A script that calls compare without a guard: every worker dies while it imports the script."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from normwise.compare.executors import Processes, Task\n"
+        "with Processes(1, 100) as pool:\n"
+        "    list(pool.run([Task('test', 'print', print, ())]))\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "died before their first task" in ended.stderr
+    assert "workers import the script again" in ended.stderr
 
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
-    with (
-        Processes(1, 100) as pool,
-        pytest.raises(WorkerDiedError, match="workers import the script again"),
-    ):
-        list(pool.run([Task("sum", "sum", work.add, (1, 2))]))
+
+def test_what_a_task_raises_is_raised_with_its_place_in_the_worker(work: ModuleType) -> None:
+    with Processes(1, 100) as pool:
+        with pytest.raises(ValueError, match="no luck") as caught:
+            list(pool.run([Task("fail", "fail", work.fail, (work.plain,))]))
+        assert "in fail" in "".join(caught.value.__notes__)
+        # An error that cannot be read on the other side arrives as what was printed of it.
+        with pytest.raises(RuntimeError, match="Odd: one two"):
+            list(pool.run([Task("fail", "odd", work.fail, (work.odd,))]))
+        (after,) = pool.run([Task("sum", "sum", work.add, (1, 2))])
+    assert after.record == 103
+
+
+def test_a_batch_left_in_the_middle_does_not_answer_in_the_next(work: ModuleType) -> None:
+    with Processes(1, 100) as pool:
+        batch = pool.run([Task("sum", str(i), work.add, (i, 0)) for i in range(3)])
+        assert next(batch).record == 100
+        batch.close()
+        (after,) = pool.run([Task("sum", "after", work.add, (5, 0))])
+    assert (after.task.key, after.record) == ("after", 105)
+
+
+def test_an_idle_worker_that_dies_is_replaced(work: ModuleType) -> None:
+    where = Task("where", "where", work.where, ())
+    with Processes(1, 100) as pool:
+        (first,) = pool.run([where])
+        os.kill(first.record[0], signal.SIGKILL)
+        assert until(lambda: not running(first.record[0]))
+        (second,) = pool.run([where])
+    assert second.record[0] != first.record[0]
+
+
+def test_an_interrupt_at_any_moment_ends_the_run(work: ModuleType, tmp_path: Path) -> None:
+    """The signal comes after so many tasks, and then at whatever instruction of the loop is being run."""
+    script = tmp_path / "interrupted.py"
+    script.write_text(
+        "import signal, sys\n"
+        "from normwise.compare.executors import Processes, Task\n"
+        "from normwise_test_work import add\n"
+        "if __name__ == '__main__':\n"
+        "    with Processes(2, 100) as pool:\n"
+        "        for done in pool.run([Task('sum', str(i), add, (i, 1)) for i in range(100_000)]):\n"
+        "            if done.task.key == '20':\n"
+        "                signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "                signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))\n"
+    )
+    for after in (1e-4, 1e-3):
+        ended = subprocess.run(
+            [sys.executable, script, str(after)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == -signal.SIGINT, ended.stderr
+        assert "KeyboardInterrupt" in ended.stderr
 
 
 def test_workers_end_with_a_parent_that_is_killed(work: ModuleType, tmp_path: Path) -> None:

@@ -349,7 +349,10 @@ def stopped(directory: Path, how: signal.Signals, after: int) -> tuple[int, str]
         while len(lines(directory)) < after and process.poll() is None and time.monotonic() < end:
             time.sleep(0.005)
         process.send_signal(how)
-        message = process.communicate(timeout=30)[1]
+        try:
+            message = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()  # one that does not end would be waited for
     return process.returncode, message
 
 
