@@ -1,14 +1,25 @@
-"""What holds for every test: nothing is kept beyond it."""
+"""What holds for every test: nothing is kept beyond it, and nothing that was drawn before it matters."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from normwise._cache import cache_folder
 
 _USERS = cache_folder()
+
+
+@pytest.fixture(autouse=True)
+def own_draws() -> None:
+    """The same random numbers whatever ran before."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(autouse=True)
