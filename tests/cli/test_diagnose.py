@@ -230,6 +230,7 @@ def test_remedies_are_tried_where_there_is_data(
         (("net.py:Net", "--shape", "20", "--data", "wine"), "Got both"),
         (("net.py:Net", "--shape", "20", "--target", "y"), "add --data"),
         (("net.py:Net", "--shape", "20", "--prove"), "--prove trains"),
+        (("net.py:Net", "--shape", "20", "--raw"), "--raw keeps the units of data"),
         (("net.py:Net", "--data", "wine", "--prove", "--seeds", "2"), "--seeds must be at least 5"),
         (("net.py:Net", "--shape", "20", "--unsafe"), "add --fix"),
         (("net.py:Net", "--shape", "twenty"), "whole numbers above 0"),
@@ -287,3 +288,16 @@ def test_a_table_with_a_target(cli: Cli, file: Path) -> None:
     )
     assert answer.code == 0, answer.message
     assert json.loads(answer.out)["measured"] == ["structure", "initialization", "batch", "training"]
+
+
+def test_raw_data_have_the_faults_that_preparing_takes_away(cli: Cli, file: Path) -> None:
+    rows = "\n".join(f"{i % 11},{1000 * (i % 7)},{300 + (i % 11) * 20 + i % 7}" for i in range(200))
+    (file.parent / "rows.csv").write_text(f"x,z,y\n{rows}\n")
+    asked = ("diagnose", "net.py:Clean", "--data", "rows.csv", "--target", "y", "--select", "NW4", "--json")
+    codes = []
+    for more in ((), ("--raw",)):
+        answer = cli(*asked, "--steps", "20", *more)
+        diagnosis = json.loads(answer.out)
+        found = [*diagnosis["findings"], *(each for f in diagnosis["findings"] for each in f["dependents"])]
+        codes.append({each["code"] for each in found})
+    assert codes == [set(), {"NW401", "NW406"}]

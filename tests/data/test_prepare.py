@@ -114,6 +114,19 @@ def test_constant_columns_are_dropped_and_named() -> None:
     )
 
 
+def test_without_standardising_numbers_and_pixels_are_those_of_the_file() -> None:
+    table = _table([7] * 10, list(range(10)), [1, 2, NAN, 10, 20, 3, NAN, 4, 5, 6])
+    prepared = prepare(table, ROWS, standardise=False)
+    assert prepared.train.tolist()[2] == [7, 2, 3, 1]  # the median, and that it was missing
+    assert prepared.validation.tolist() == [[7, 6, 3, 1], [7, 7, 4, 0]]
+    assert prepared.notes[-1] == "numbers in the units of the file"
+    pixels = np.random.default_rng(4).integers(0, 256, (10, 2, 4, 4)).astype(np.uint8)
+    images = prepare(ImageContents(pixels), ROWS, standardise=False)
+    np.testing.assert_array_equal(images.train.numpy(), pixels[:6])
+    assert images.train.dtype == torch.float32
+    assert images.notes == ("pixels as in the file",)
+
+
 def test_a_column_known_only_by_its_gaps_keeps_the_indicator() -> None:
     prepared = prepare(_table([5, NAN, 5, NAN, 5, 5, 5, NAN, 5, 5]), ROWS)
     assert prepared.train.tolist() == [[0], [1], [0], [1], [0], [0]]

@@ -32,6 +32,7 @@ def diagnose(
     model: Model,
     data: a.Data = None,
     target: a.Target = None,
+    raw: a.Raw = False,
     shape: a.Shape = None,
     outputs: a.Outputs = 10,
     model_args: a.ModelArgs = None,
@@ -64,7 +65,7 @@ def diagnose(
 
     files = checked_files(out or [], fix=fix)
     shown = format_of(format, json=json, files=files)
-    sizes = _sizes(data, shape, target, prove=prove)
+    sizes = _sizes(data, shape, target, raw=raw, prove=prove)
     _check_trials(fix=fix, unsafe=unsafe, prove=prove, seeds=seeds)
     configuration = _configuration()
     from normwise.diagnose.api import chosen
@@ -82,7 +83,7 @@ def diagnose(
     selected = tuple(words(select)) or configuration.select
     ignored = (*words(ignore), *configuration.ignore)
     chosen(selected, ignored)
-    found = _found(model, model_args or [], data, target, sizes, outputs, training)
+    found = _found(model, model_args or [], data, target, sizes, outputs, training, raw=raw)
     if weights is not None:
         found = _with_weights(found, weights)
     diagnosis = _examined(found, selected, ignored, configuration)
@@ -96,15 +97,22 @@ def diagnose(
         raise typer.Exit(1)
 
 
-def _sizes(data: str | None, shape: str | None, target: str | None, *, prove: bool) -> tuple[int, ...]:
+def _sizes(
+    data: str | None, shape: str | None, target: str | None, *, raw: bool, prove: bool
+) -> tuple[int, ...]:
     """The size of one sample; empty with data."""
     if (data is None) == (shape is None):
         got = "neither" if data is None else "both"
         hint = "--data train.csv --target y, or --shape 20 for the model alone"
         raise ArgumentError(explain(_WHO, "--data or --shape says what the model takes", got, hint))
-    if data is None and (target is not None or prove):
-        option = "--prove trains" if prove else "--target is a column of data"
-        raise ArgumentError(explain(_WHO, option, "no --data", "add --data"))
+    needing_data = {
+        "--prove trains": prove,
+        "--target is a column of data": target is not None,
+        "--raw keeps the units of data": raw,
+    }
+    for option, given in needing_data.items():
+        if data is None and given:
+            raise ArgumentError(explain(_WHO, option, "no --data", "add --data"))
     parts = [] if shape is None else [part.strip() for part in shape.replace("x", ",").split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         must = "--shape must be whole numbers above 0"
@@ -140,6 +148,8 @@ def _found(
     sizes: tuple[int, ...],
     outputs: int,
     training: Training,
+    *,
+    raw: bool,
 ) -> Found:
     from normwise.diagnose.from_files import parsed_arguments, with_data, with_shape
     from normwise.models import load_user_model
@@ -152,7 +162,7 @@ def _found(
             return with_shape(user, sizes, outputs, training)
         from normwise.data import load
 
-        return with_data(user, load(data, target=target), training)
+        return with_data(user, load(data, target=target), training, raw=raw)
 
 
 def _with_weights(found: Found, weights: Path) -> Found:

@@ -30,6 +30,14 @@ Data = Annotated[
     ),
 ]
 Target = Annotated[str | None, _option("The data's column to predict.", _INPUT, complete=columns)]
+Raw = Annotated[
+    bool,
+    _option(
+        "The data in the units of the file: not standardised, as your program may train on it.",
+        _INPUT,
+        "--raw",
+    ),
+]
 Shape = Annotated[
     str | None,
     _option("Instead of data the size of one sample, such as 20 or 3,32,32: random input.", _INPUT),

@@ -133,6 +133,7 @@ class Dataset:
         fractions: Fractions = DEFAULT_FRACTIONS,
         most: tuple[int, int, int] | None = None,
         train_share: float = 1.0,
+        standardise: bool = True,
     ) -> Split:
         """Deal the rows by seed, stratified by class; prepare all with statistics of the training rows.
 
@@ -144,6 +145,8 @@ class Dataset:
                 for all.
             train_share: the share of those training rows that is used, of each class in proportion; a smaller
                 share is contained in a larger one. Validation and test do not depend on it.
+            standardise: whether numbers, pixels and a target of numbers get the mean 0 and the standard deviation 1
+                of the training part; otherwise they keep the units of the file.
 
         Raises:
             ArgumentError: a negative seed, bad fractions, `most` or share.
@@ -156,8 +159,10 @@ class Dataset:
         """
         dealt = split_rows(self._dealing, seed, fractions=fractions)
         rows = take(dealt, self._dealing.labels, most=most, train_share=train_share)
-        inputs = prepare(self._contents, rows)
+        inputs = prepare(self._contents, rows, standardise=standardise)
         mean, std = self._target_moments(rows.train)
+        if not standardise:
+            mean, std = 0.0, 1.0
 
         def part(block: torch.Tensor, index: Rows) -> Part:
             values = self._target.values[index]

@@ -29,8 +29,11 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(contents: Contents, rows: SplitRows) -> Prepared:
+def prepare(contents: Contents, rows: SplitRows, *, standardise: bool = True) -> Prepared:
     """Standardise, impute and encode with statistics of the training rows.
+
+    Without standardising numbers and pixels keep the units of the file, and columns of numbers stay though they are
+    constant.
 
     Tables: x → (x − mean) / std per column, with the population standard deviation; a missing number becomes
         the training median, and a column with missing numbers in training gets an indicator (1 where missing)
@@ -43,11 +46,13 @@ def prepare(contents: Contents, rows: SplitRows) -> Prepared:
         DataError: nothing varies in the training rows.
     """
     if isinstance(contents, ImageContents):
-        return _prepare_images(contents.pixels, rows)
-    return _prepare_table(contents, rows)
+        return _prepare_images(contents.pixels, rows, standardise)
+    return _prepare_table(contents, rows, standardise)
 
 
-def _prepare_images(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], rows: SplitRows) -> Prepared:
+def _prepare_images(
+    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], rows: SplitRows, standardise: bool
+) -> Prepared:
     scale = 255.0 if pixels.dtype == np.uint8 else 1.0
     train = pixels[rows.train]
     moments = [_channel_moments(train[:, channel]) for channel in range(pixels.shape[1])]
@@ -60,6 +65,9 @@ def _prepare_images(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], row
             )
         )
     std = np.where(flat, 1.0, std)
+    note = "pixels standardised by the training mean and standard deviation of each channel"
+    if not standardise:
+        scale, mean, std, note = 1.0, np.zeros_like(mean), np.ones_like(std), "pixels as in the file"
     shift = torch.from_numpy(mean).to(torch.float32).view(1, -1, 1, 1)
     divisor = torch.from_numpy(std).to(torch.float32).view(1, -1, 1, 1)
 
@@ -68,7 +76,6 @@ def _prepare_images(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.float32], row
         part = np.ascontiguousarray(part)
         return torch.from_numpy(part).to(torch.float32).div_(scale).sub_(shift).div_(divisor)
 
-    note = "pixels standardised by the training mean and standard deviation of each channel"
     return Prepared(finish(train), finish(pixels[rows.validation]), finish(pixels[rows.test]), (note,))
 
 
@@ -82,13 +89,13 @@ def _channel_moments(values: npt.NDArray[np.generic]) -> tuple[float, float]:
     return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
 
 
-def _prepare_table(table: TableContents, rows: SplitRows) -> Prepared:
+def _prepare_table(table: TableContents, rows: SplitRows, standardise: bool) -> Prepared:
     blocks: list[list[_Floats]] = [[], [], []]
     parts: tuple[Rows, Rows, Rows] = (rows.train, rows.validation, rows.test)
     constant: list[str] = []
     notes: list[str] = []
     if table.numeric.shape[1]:
-        _add_numeric(table, parts, blocks, constant, notes)
+        _add_numeric(table, parts, blocks, constant, notes, standardise)
     encoded = [_encode(column, parts) for column in table.categorical]
     for column, one_hot in zip(table.categorical, encoded, strict=True):
         if one_hot is None:
@@ -122,6 +129,7 @@ def _add_numeric(
     blocks: list[list[_Floats]],
     dropped: list[str],
     notes: list[str],
+    standardise: bool,
 ) -> None:
     # One fancy index, reused: for a table of thousands of columns the copies are the cost.
     values = [table.numeric[part] for part in parts]
@@ -138,6 +146,8 @@ def _add_numeric(
     largest = np.abs(values[0]).max(axis=0)
     # Rounding of the mean leaves a constant column a spread of about 1e-16 of its size; it carries nothing.
     constant = (std <= 1e-12 * largest) | absent
+    if not standardise:
+        mean, std, constant = np.zeros_like(mean), np.ones_like(std), absent
     indicator = train_missing & ~absent
     for block, part, gap in zip(blocks, values, missing, strict=True):
         block.append((part[:, ~constant] - mean[~constant]) / std[~constant])
@@ -161,7 +171,8 @@ def _add_numeric(
             + (f"; {count(added, 'indicator column')} added" if added else "")
         )
     if not constant.all():
-        notes.append("numbers standardised by the training mean and standard deviation of each column")
+        how = "standardised by the training mean and standard deviation of each column"
+        notes.append(f"numbers {how if standardise else 'in the units of the file'}")
 
 
 @dataclass(frozen=True, eq=False)

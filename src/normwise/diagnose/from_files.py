@@ -48,14 +48,20 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def with_data(user: UserModel, data: Dataset, training: Training) -> Found:
+def with_data(user: UserModel, data: Dataset, training: Training, *, raw: bool = False) -> Found:
     """The user's model on data, prepared and split as `compare` does it, with a training to watch.
+
+    Args:
+        user: the builder.
+        data: what it is trained on.
+        training: how.
+        raw: whether numbers keep the units of the file, as in a program that does not standardise.
 
     Raises:
         ArgumentError: the model does not run on the data, or the loss is not for such targets.
     """
     rows = max(training.steps * training.batch_size, _EVALUATED_ROWS)
-    split = data.split(training.seed, most=(rows, _EVALUATED_ROWS, 1))
+    split = data.split(training.seed, most=(rows, _EVALUATED_ROWS, 1), standardise=not raw)
     part, held_out = split.train, split.validation
     if training.loss in OF_CLASSES and data.task == "regression":
         must = f"--loss {training.loss} needs classes"

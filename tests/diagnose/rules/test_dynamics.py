@@ -205,12 +205,35 @@ def test_a_column_in_another_unit_is_named() -> None:
         x[:, 2] *= 1000
         return x
 
-    assert "column 2 vary" in first(examined(setup(table(), rows(cents)), rows(cents))).message
+    assert "column 2 varies" in first(examined(setup(table(), rows(cents)), rows(cents))).message
     assert not [
         f
         for f in examined(setup(table(), rows(lambda x: x)), rows(lambda x: x)).findings
         if f.code == "NW401"
     ]
+
+
+def regression(change: Callable[[Tensor], Tensor]) -> Data:
+    split = load("diabetes").split(0)
+    train, held_out = split.train, split.validation
+    return Data(
+        train.inputs, change(train.targets), held_out.inputs, change(held_out.targets), "regression", 0
+    )
+
+
+def test_unscaled_targets_are_the_root_of_what_follows() -> None:
+    torch.manual_seed(0)
+    data = regression(lambda y: 152 + 77 * y)
+    made = setup(nw.mlp((10,), 1, widths=(32, 32)), data, "Adam", 1e-3)
+    found = first(examined(made, data))
+    assert (found.code, found.layer) == ("NW406", "")
+    assert "mean 152 and standard deviation 77" in found.message
+    fixed = fix(made, found)
+    assert fixed.model(data.inputs).mean() > 100  # in the units of the target
+    assert not [f for f in examined(fixed, data).findings if f.code == "NW406"]
+    scaled = regression(lambda y: y)
+    made = setup(nw.mlp((10,), 1, widths=(32, 32)), scaled, "Adam", 1e-3)
+    assert not [f for f in examined(made, scaled).findings if f.code == "NW406"]
 
 
 def test_constant_columns_and_values_that_are_not_finite() -> None:

@@ -11,6 +11,7 @@ from normwise.diagnose.remedies.mode import train_mode
 from normwise.diagnose.remedies.norms import convert_norm, insert_norm, normalize_or_draw, recalibrate
 from normwise.diagnose.remedies.setup import copied, differences, inputs_of
 from normwise.diagnose.remedies.structure import change_dropout, leave_out
+from normwise.diagnose.remedies.targets import standardise_targets
 from normwise.diagnose.remedies.training import (
     change_decay,
     change_optimizer,
@@ -40,6 +41,7 @@ __all__ = [
     "recalibrate",
     "spare_norms",
     "standardise_inputs",
+    "standardise_targets",
     "swap_activation",
     "train_mode",
 ]

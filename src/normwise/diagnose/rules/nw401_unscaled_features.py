@@ -31,7 +31,8 @@ def _check(facts: Facts) -> Iterator[Found]:
         yield _found(data, said, "typical spread", typical, "0.01 to 10")
     elif apart:
         worst = max(apart, key=lambda i: data.scales[i])
-        said = f"{_columns(apart)} vary {data.scales[worst] / typical:.3g} times as much as the others"
+        verb = "varies" if len(apart) == 1 else "vary"
+        said = f"{_columns(apart)} {verb} {data.scales[worst] / typical:.3g} times as much as the others"
         yield _found(data, said, "largest spread, in medians", data.scales[worst] / typical, "at most 30")
     elif off:
         worst = max(off, key=lambda i: abs(data.means[i]) / data.scales[i])

@@ -47,6 +47,14 @@ def _other_unit(inputs: Tensor) -> Tensor:
     return inputs
 
 
+def _targets(data: Data) -> Data:
+    return replace(
+        data,
+        targets=20_000 + 8_000 * data.targets,
+        validation_targets=20_000 + 8_000 * data.validation_targets,
+    )
+
+
 def _constant(inputs: Tensor) -> Tensor:
     inputs[:, : max(1, inputs.shape[1] // 3)] = 1.0
     return inputs
@@ -106,6 +114,14 @@ DATA = (
         "one column (or channel) a thousand times as large as the others",
         on_data(_inputs(_other_unit)),
         kind="columns",
+    ),
+    Fault(
+        "unscaled-targets",
+        "data",
+        ("NW406",),
+        "targets with mean 20,000 and standard deviation 8,000, as a price",
+        on_data(_targets),
+        kind="regression",
     ),
     Fault(
         "constant-features",
