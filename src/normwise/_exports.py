@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping
 from types import ModuleType
@@ -54,6 +55,10 @@ def attach(
             return sorted({*vars(self), *exports, *(public(fallback) if fallback else ())})
 
     class _CallablePackage(_Package):
+        @property
+        def __signature__(self) -> inspect.Signature:
+            return inspect.signature(get(str(call)))
+
         def __call__(self, *arguments: Any, **options: Any) -> Any:
             return get(str(call))(*arguments, **options)
 

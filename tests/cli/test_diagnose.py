@@ -66,7 +66,7 @@ def test_a_module_alone_has_vitals_findings_and_what_was_not_checked(cli: Cli, f
         "unstable gradients",
         "sensitive to initialization",
     ]
-    assert "not measured: needs a short training (--data)" in lines[2]
+    assert "not measured: needs a short training (--data, data=)" in lines[2]
     assert "NW101  first  bias-before-norm" in answer.out
     assert "also second" in answer.out
     assert "help: leave the bias away" in answer.out

@@ -43,7 +43,7 @@ def test_what_is_given_decides_what_is_asked() -> None:
     assert asked[0] < asked[1]
     reasons = {check.code: check.why for check in alone.checks}
     assert "--shape" in reasons["NW101"]
-    assert "a short training (--data)" in reasons["NW506"]
+    assert "a short training (--data, data=)" in reasons["NW506"]
 
 
 @pytest.mark.parametrize("batch", [(ROWS, CLASSES), [ROWS, CLASSES.float()[:, None]], ROWS])

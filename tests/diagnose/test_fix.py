@@ -174,8 +174,11 @@ def test_a_layer_that_is_not_there_is_said(rules: Callable[..., None]) -> None:
 
 def test_weights_are_drawn_by_the_seed_and_the_random_state_stays(rules: Callable[..., None]) -> None:
     rules(remedies.initialise)
+    made = [setup() for _ in range(3)]
     state = torch.get_rng_state()
-    first, again, other = (fix.apply(setup(), finding(), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        fix.apply(each, finding(), seed=s) for each, s in zip(made, (1, 1, 2), strict=True)
+    )
     assert torch.equal(first.model[0].weight, again.model[0].weight)
     assert not torch.equal(first.model[0].weight, other.model[0].weight)
     assert torch.equal(torch.get_rng_state(), state)

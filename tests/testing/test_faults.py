@@ -89,8 +89,10 @@ def test_the_text_of_a_training_does_not_change_by_itself() -> None:
 def _print(setup: Setup, data: Data) -> tuple[str, ...]:
     """All that a fault can change, as text."""
     modules, state = setup.model.modules(), setup.model.state_dict().items()
-    outputs = torch.arange(8.0).reshape(4, 2) if data.classes else torch.ones(4, 1)
-    loss = setup.loss(outputs, torch.tensor([0, 1, 0, 1]) if data.classes else torch.zeros(4))
+    outputs = torch.arange(8.0).reshape(4, 2) if data.classes else torch.arange(4.0)[:, None]
+    loss = setup.loss(
+        outputs, torch.tensor([0, 1, 0, 1]) if data.classes else torch.tensor([0.0, 2.0, 1.0, 3.0])
+    )
     return (
         str(setup.model),
         *[f"{m.training} {getattr(m, 'momentum', 0)} {getattr(m, 'eps', 0)}" for m in modules],

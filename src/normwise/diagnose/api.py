@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from normwise.diagnose.facts import Facts
+from normwise.diagnose.given import as_batch, as_data, as_model
 from normwise.diagnose.measure import default_loss, measure
 from normwise.diagnose.rank import ranked
 from normwise.diagnose.rule import NEEDS, Rule
 from normwise.diagnose.rules import all_rules
-from normwise.diagnose.subject import Data, Loss, OptimizerChoice, Setup, Subject
+from normwise.diagnose.subject import Loss, OptimizerChoice, Setup, Subject
 from normwise.diagnose.vitals import vitals
-from normwise.errors import ArgumentError, explain, unknown_name
+from normwise.errors import unknown_name
 from normwise.results.diagnosis import Check, Diagnosis, Finding
 
 _MADE_UP = 32
@@ -31,8 +32,9 @@ def diagnose(
     *,
     shape: Sequence[int] | None = None,
     optimizer: Optimizer | None = None,
-    data: Data | None = None,
+    data: Any = None,
     steps: int = 200,
+    batch_size: int | None = None,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> Diagnosis:
@@ -43,12 +45,16 @@ def diagnose(
 
     Args:
         model: any module; with `batch` or `shape` one that takes a tensor.
-        batch: (inputs, targets), or inputs alone.
+        batch: (inputs, targets), or inputs alone; inputs as the model takes them: a tensor, a tuple of arguments, or a
+            dict of named ones.
         loss: loss(output, targets) → scalar; None for cross-entropy of integer targets and squared error of others.
         shape: of one sample, for a random batch where there is no other.
         optimizer: that trains the model; read, not stepped.
-        data: a training and a validation part, for a short training of a copy.
+        data: for a short training of a copy: (inputs, targets), of which a fifth is held out; two such pairs, for
+            training and validation; a `Dataset` or `DataLoader` of such pairs, or two of them; or a `Data`. Inputs are
+            one tensor; at most 16,384 samples of a data set are drawn, or the first of a loader taken.
         steps: of the short training.
+        batch_size: of the short training; None for the loader's, else for that of `batch`, else 64.
         select: codes, names or prefixes of rules, such as "NW1"; all where it is empty.
         ignore: the same for those that are left out.
 
@@ -63,7 +69,10 @@ def diagnose(
     >>> [finding.rule for finding in diagnose(net, shape=(4,)).findings]
     ['bias-before-norm']
     """
-    inputs, targets = _batch(batch)
+    model = as_model(model)
+    inputs, targets = as_batch(batch)
+    data, loaded = (None, None) if data is None else as_data(data)
+    given = len(targets) if targets is not None else None
     made_up = False
     if inputs is None and data is not None:
         inputs, targets = data.inputs[:256], data.targets[:256]
@@ -74,7 +83,7 @@ def diagnose(
     if loss is None and targets is not None:
         loss = default_loss(targets)
     choice = OptimizerChoice() if optimizer is None else OptimizerChoice.of(optimizer)
-    size = min(64, len(data.inputs)) if data is not None else _MADE_UP
+    size = min(batch_size or loaded or given or 64, len(data.inputs)) if data is not None else _MADE_UP
     setup = None if loss is None or data is None else Setup(model, choice, size, loss, example=inputs)
     subject = Subject(
         model, type(model).__name__, inputs, targets, loss, made_up, optimizer, setup, data, None, steps
@@ -153,18 +162,11 @@ def _notes(facts: Facts) -> tuple[str, ...]:
     notes = []
     if facts.subject.made_up:
         notes.append("no data: the input is random, and so are the targets")
+    if facts.run is not None and not facts.subject.model.training:
+        notes.append("the model came in evaluation mode; the short training sets it to training")
     if facts.untraced and facts.subject.inputs is not None:
         notes.append(f"not traced: {facts.untraced}")
     return tuple(notes)
-
-
-def _batch(batch: Any) -> tuple[Any, Tensor | None]:
-    if batch is None or isinstance(batch, Tensor):
-        return batch, None
-    if isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[1], Tensor):
-        return batch[0], batch[1]
-    must = "`batch` must be (inputs, targets), or inputs alone"
-    raise ArgumentError(explain("diagnose", must, f"a {type(batch).__name__}", "give a pair of tensors"))
 
 
 def _made_up_targets(model: nn.Module, inputs: Tensor) -> Tensor | None:

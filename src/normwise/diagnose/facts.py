@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from normwise.diagnose.scoring import Scoring
 from normwise.diagnose.subject import Subject
 from normwise.graph import Graph
 from normwise.monitor.observe import Observation
@@ -42,7 +43,7 @@ class NormState:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the training inputs and targets are like.
+    """What the training inputs and targets are like; of a batch, where there is no more.
 
     Attributes:
         scales: standard deviation of each column, or channel of an image.
@@ -50,7 +51,7 @@ class DataFacts:
         constant: columns or channels without any spread.
         counts: rows of each class; empty for regression.
         target_mean, target_std: of a regression's target; else None.
-        rows: of the training part.
+        rows: that were looked at.
         not_finite: values that are not finite.
     """
 
@@ -129,6 +130,9 @@ class Facts:
         run: None without.
         uniform_loss: cross-entropy of equal probabilities, ln C; None for regression.
         draws: share of the loss that is gone after trainings from other initial draws; empty without a builder.
+        scoring: what the loss does with the outputs of the batch.
+        longer: the training again, four times as long and not watched, where `run` has got little done.
+        mixes: the answer for a sample depends on the others of its batch.
     """
 
     subject: Subject
@@ -141,6 +145,9 @@ class Facts:
     run: RunFacts | None
     uniform_loss: float | None
     draws: tuple[float, ...] = ()
+    scoring: Scoring | None = None
+    longer: RunFacts | None = None
+    mixes: bool = False
 
     @property
     def have(self) -> frozenset[str]:
@@ -151,7 +158,8 @@ class Facts:
             "batch": self.start is not None,
             "real": self.start is not None and not subject.made_up,
             "optimizer": subject.optimizer is not None or subject.setup is not None,
-            "data": self.data is not None,
+            "inputs": self.data is not None,
+            "data": self.data is not None and subject.data is not None,
             "run": self.run is not None,
         }
         return frozenset(name for name, known in there.items() if known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,18 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
-from torch.utils._pytree import tree_leaves
 
-from normwise.diagnose.facts import DataFacts, Facts, NormState
-from normwise.diagnose.outcome import progress
+from normwise.diagnose.facts import DataFacts, Facts, NormState, RunFacts
+from normwise.diagnose.independence import mixes_samples
+from normwise.diagnose.outcome import learned_little, progress
 from normwise.diagnose.run import run
-from normwise.diagnose.subject import Data, Subject
-from normwise.errors import ArgumentError
+from normwise.diagnose.scoring import scoring_of
+from normwise.diagnose.subject import Subject
+from normwise.errors import ArgumentError, explain
 from normwise.graph import Graph, trace
+from normwise.graph.trace import run_on
 from normwise.monitor.observe import Observation, observe
 from normwise.monitor.preserve import preserved
 from normwise.surgery._convert_kinds import kind_of
 from normwise.surgery._insert_norms import is_norm
+
+_LONGER = 4
+"""Times the steps, before a training is said to get nowhere."""
 
 _DRAWS = 3
 """Other initial draws from which a builder's networks are trained."""
@@ -33,8 +39,19 @@ def measure(subject: Subject) -> Facts:
     Raises:
         ArgumentError: the model does not run on the batch.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using a target size")  # NW407 says it
+        return _measured(subject)
+
+
+def _measured(subject: Subject) -> Facts:
     graph, untraced = _traced(subject)
     start = _observed(subject, training=True)
+    trained = (
+        None
+        if subject.data is None or subject.setup is None
+        else run(subject.setup, subject.data, subject.steps)
+    )
     return Facts(
         subject,
         graph,
@@ -42,13 +59,33 @@ def measure(subject: Subject) -> Facts:
         norm_states(subject.model, subject.inputs),
         start,
         _observed(subject, training=False),
-        None if subject.data is None else data_facts(subject.data),
-        None
-        if subject.data is None or subject.setup is None
-        else run(subject.setup, subject.data, subject.steps),
+        _data(subject),
+        trained,
         _uniform(subject, start),
         _draws(subject),
+        scoring_of(subject) if start is not None else None,
+        _longer(subject, trained),
+        start is not None and mixes_samples(subject),
     )
+
+
+def _longer(subject: Subject, short: RunFacts | None) -> RunFacts | None:
+    """Many a healthy training has a slow beginning."""
+    if short is None or subject.data is None or subject.setup is None:
+        return None
+    if short.diverged is not None or not learned_little(short):
+        return None
+    return run(subject.setup, subject.data, _LONGER * subject.steps, watch=False)
+
+
+def _data(subject: Subject) -> DataFacts | None:
+    """Of the training part, or of the rows of a real batch."""
+    if subject.data is not None:
+        return data_facts(subject.data.inputs, subject.data.targets, subject.data.classes)
+    inputs, targets = subject.inputs, subject.targets
+    if subject.made_up or not isinstance(inputs, Tensor) or targets is None or inputs.dim() < 2:
+        return None
+    return data_facts(inputs, targets, 0)
 
 
 def _draws(subject: Subject) -> tuple[float, ...]:
@@ -72,7 +109,11 @@ def _observed(subject: Subject, *, training: bool) -> Observation | None:
     inputs, targets, loss = subject.inputs, subject.targets, subject.loss
     if inputs is None or targets is None or loss is None:
         return None
-    return observe(subject.model, inputs, targets, loss, training=training, gradients=training)
+    try:
+        return observe(subject.model, inputs, targets, loss, training=training, gradients=training)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        must, got = "model and loss must run on the batch", f"{type(error).__name__}: {error}".rstrip(".")
+        raise ArgumentError(explain("diagnose", must, got)) from error
 
 
 def _uniform(subject: Subject, start: Observation | None) -> float | None:
@@ -99,7 +140,7 @@ def norm_states(model: nn.Module, inputs: Any) -> tuple[NormState, ...]:
         if inputs is not None and named:
             with preserved(model, training=True), torch.no_grad():
                 torch.manual_seed(0)
-                model(inputs) if isinstance(inputs, Tensor) else model(*tree_leaves(inputs))
+                run_on(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -149,9 +190,13 @@ def _values(module: Any, kind: str, x: Tensor) -> int:
     return samples * positions
 
 
-def data_facts(data: Data) -> DataFacts:
-    """What the training part is like."""
-    x = data.inputs.float()
+def data_facts(inputs: Tensor, targets: Tensor, classes: int) -> DataFacts:
+    """What samples are like; of inputs that are indices there is no scale."""
+    x = (
+        inputs.float()
+        if inputs.is_floating_point()
+        else inputs.new_zeros(len(inputs), 0, dtype=torch.float32)
+    )
     columns = x.transpose(0, 1).flatten(1) if x.dim() > 2 else x.T
     finite = torch.isfinite(columns)
     clean = torch.where(finite, columns, 0.0)
@@ -159,15 +204,16 @@ def data_facts(data: Data) -> DataFacts:
     means = clean.sum(dim=1) / count
     scales = (((clean - means[:, None]).square() * finite).sum(dim=1) / count).sqrt()
     constant = [i for i, (m, s) in enumerate(zip(means, scales, strict=True)) if s <= 1e-6 * (1 + abs(m))]
-    regression = data.task == "regression"
-    targets = data.targets
+    regression = targets.is_floating_point()
     return DataFacts(
         tuple(map(float, scales)),
         tuple(map(float, means)),
         tuple(constant),
-        () if regression else tuple(torch.bincount(targets, minlength=data.classes).tolist()),
-        float(targets.mean()) if regression else None,
-        float(targets.std()) if regression else None,
+        ()
+        if regression
+        else tuple(torch.bincount(targets.flatten().clamp_min(0), minlength=classes).tolist()),
+        float(targets.double().mean()) if regression else None,
+        float(targets.double().std()) if regression else None,
         len(x),
         int((~finite).sum()),
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from normwise.graph.trace import run_on
 from normwise.monitor.preserve import preserved
 
 
@@ -17,7 +17,7 @@ def norm_inputs(model: nn.Module, inputs: Any, names: Iterable[str], *, seed: in
 
     Args:
         model: any module.
-        inputs: a batch: a tensor, or several.
+        inputs: a batch: a tensor, a tuple of arguments, or a dict.
         names: of the norms; those that are not called are left out.
         seed: of dropout.
 
@@ -39,7 +39,7 @@ def norm_inputs(model: nn.Module, inputs: Any, names: Iterable[str], *, seed: in
     try:
         with preserved(model, training=True), torch.no_grad():
             torch.manual_seed(seed)
-            model(*([inputs] if isinstance(inputs, Tensor) else tree_leaves(inputs)))
+            run_on(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

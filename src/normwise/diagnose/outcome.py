@@ -6,13 +6,16 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from normwise.diagnose.facts import RunFacts
+from normwise.diagnose.facts import Facts, RunFacts
 from normwise.monitor.observe import LayerState, Observation
 from normwise.results.diagnosis import Series
 
 LITTLE = 0.3
 """A training has got little done where neither loss nor metric have come this share of the way."""
 
+
+_BY_HEART = 0.1
+"""Of the way on held-out samples; a training that comes no further has learned its samples at most."""
 
 HALF = 0.5
 """Half of the way; see `falls_short`."""
@@ -41,6 +44,20 @@ def gained(run: RunFacts) -> float:
 def learned_little(run: RunFacts) -> bool:
     """Whether the training has got little done, by loss and by metric."""
     return progress(run) < LITTLE and gained(run) < LITTLE
+
+
+def begins_slowly(facts: Facts) -> bool:
+    """Whether a longer training learns what the short one has not begun to, and not by heart."""
+    longer = facts.longer
+    if longer is None or longer.diverged is not None or learned_little(longer):
+        return False
+    return held_out(longer) > _BY_HEART
+
+
+def held_out(run: RunFacts) -> float:
+    """Share of the way from the best constant answer to a perfect one, on held-out samples."""
+    last = run.evaluated[-1].validation_metric
+    return (last - run.baseline) / max(1 - run.baseline, 1e-9) if math.isfinite(last) else math.nan
 
 
 def observed(observation: Observation) -> tuple[LayerState, ...]:

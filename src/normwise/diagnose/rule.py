@@ -15,8 +15,9 @@ NEEDS = {
     "batch": "a batch with targets, or made-up ones (--shape)",
     "real": "a batch of real data",
     "optimizer": "the optimizer",
-    "data": "training data (--data)",
-    "run": "a short training (--data)",
+    "inputs": "inputs and targets of real samples",
+    "data": "training data (--data, data=)",
+    "run": "a short training (--data, data=)",
 }
 """What a rule can need, and where it comes from."""
 

@@ -130,9 +130,19 @@ def _evaluated(model: nn.Module, data: Data, loss: Loss, step: int) -> Evaluated
 
 
 def metric_of(output: Any, targets: Tensor, data: Data) -> float:
-    """Accuracy, or R² of a regression."""
+    """Accuracy, or R² of a regression; NaN of anything but one tensor of scores or numbers."""
+    if not isinstance(output, Tensor):
+        return math.nan
+    if data.task == "classification" and targets.is_floating_point():
+        half = (
+            0.5 if float(output.min()) >= 0 and float(output.max()) <= 1 else 0.0
+        )  # probabilities, or scores
+        return float(((output.reshape(targets.shape) > half) == (targets > 0.5)).float().mean())
     if data.task == "classification":
-        return float((output.argmax(dim=1) == targets).float().mean())
+        of_classes = 1 if output.shape[:1] + output.shape[2:] == targets.shape else -1
+        return float((output.argmax(dim=of_classes) == targets).float().mean())
+    if output.numel() != targets.numel():
+        return math.nan
     residual = (output.reshape(targets.shape) - targets).square().mean()
     return float(1 - residual / targets.var(correction=0).clamp_min(1e-30))
 
@@ -141,11 +151,14 @@ def _baseline_loss(model: nn.Module, data: Data, loss: Loss) -> float:
     """Of the frequencies of the classes, or of the mean; infinite where the model gives something else."""
     inputs, targets = data.inputs[:_ROWS], data.targets[:_ROWS]
     with preserved(model, training=False), torch.no_grad():
-        shape = model(inputs[:2]).shape[1:]
+        few = model(inputs[:2])
+    if not isinstance(few, Tensor):
+        return math.inf
+    shape = few.shape[1:]
     if data.task == "regression":
         constant = targets.mean() if math.prod(shape) == targets[0].numel() else None
     else:
-        counts = torch.bincount(targets, minlength=data.classes).float()
+        counts = _counts(targets, data.classes).float()
         constant = (counts / len(targets)).clamp_min(1e-6).log() if tuple(shape) == (data.classes,) else None
     if constant is None:
         return math.inf
@@ -155,9 +168,14 @@ def _baseline_loss(model: nn.Module, data: Data, loss: Loss) -> float:
         return math.inf
 
 
+def _counts(targets: Tensor, classes: int) -> Tensor:
+    """Of each class; 0 and 1 may be floating-point numbers."""
+    return torch.bincount(targets.flatten().long().clamp_min(0), minlength=classes)
+
+
 def baseline_metric(data: Data) -> float:
     """Of the best constant answer: the largest class, or the mean."""
     if data.task == "regression":
         return 0.0
-    counts = torch.bincount(data.targets, minlength=data.classes)
+    counts = _counts(data.targets, data.classes)
     return float((data.validation_targets == counts.argmax()).float().mean())

@@ -8,17 +8,17 @@ from normwise.diagnose.facts import Facts, RunFacts
 from normwise.diagnose.outcome import LITTLE, decades, gained, learned_little, progress
 from normwise.results.diagnosis import Vital
 
-_NO_RUN = "needs a short training (--data)"
+_NO_RUN = "needs a short training (--data, data=)"
 _DECADES, _JUMP = 3.0, 100.0
 
 
 def vitals(facts: Facts) -> tuple[Vital, ...]:
     """Each with a number, or why it was not measured."""
-    return _slow(facts.run), _unstable(facts), _sensitive(facts)
+    return _slow(facts), _unstable(facts), _sensitive(facts)
 
 
-def _slow(run: RunFacts | None) -> Vital:
-    question = "slow?"
+def _slow(facts: Facts) -> Vital:
+    question, run = "slow?", facts.run
     if run is None:
         return Vital(question, "not measured", _NO_RUN)
     if run.diverged is not None:
@@ -28,6 +28,10 @@ def _slow(run: RunFacts | None) -> Vital:
         f"{gone:.0f} % of the loss is gone after {run.steps} steps{_half(run)}; {way:.0f} % of the way to a "
         "perfect answer"
     )
+    if facts.longer is not None:
+        detail += (
+            f"; {100 * max(progress(facts.longer), 0):.0f} % of the loss after {facts.longer.steps} steps"
+        )
     return Vital(question, "yes" if learned_little(run) else "no", detail)
 
 

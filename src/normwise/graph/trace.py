@@ -6,6 +6,7 @@ Nothing is symbolic, so that any model can be traced that runs; what is seen is 
 from __future__ import annotations
 
 import copy
+import inspect
 import random
 import warnings
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ def trace(model: nn.Module, example: Any, *, training: bool = False, who: str = 
     (['', '0', '1'], True)
     """
     twin = _twin(model, who).train(training)
-    arguments, named = arguments_of(example)
+    arguments, named = arguments_of(example, twin)
     watch = _Watch(twin)
     try:
         with _undisturbed(), torch.no_grad(), watch:
@@ -65,15 +66,30 @@ def trace(model: nn.Module, example: Any, *, training: bool = False, who: str = 
     return watch.graph(twin, training)
 
 
-def arguments_of(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named arguments of an example.
+def arguments_of(example: Any, model: nn.Module | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named arguments of an example; a dict is one argument where the model has no such names.
 
     >>> arguments_of({"x": 1}), arguments_of((1, 2)), arguments_of(1)
     (((), {'x': 1}), ((1, 2), {}), ((1,), {}))
     """
     if isinstance(example, Mapping):
-        return (), dict(example)
+        return ((), dict(example)) if model is None or _names(model, example) else ((example,), {})
     return (tuple(example), {}) if isinstance(example, tuple | list) else ((example,), {})
+
+
+def run_on(model: nn.Module, example: Any) -> Any:
+    """What a model gives for an example: a tensor, a tuple of arguments, or a dict."""
+    arguments, named = arguments_of(example, model)
+    return model(*arguments, **named)
+
+
+def _names(model: nn.Module, named: Mapping[Any, Any]) -> bool:
+    """Whether the forward pass takes arguments of these names."""
+    try:
+        inspect.signature(model.forward).bind(**named)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from normwise.graph.trace import run_on
 from normwise.kernels.registry import use_backend
 from normwise.monitor.preserve import preserved
 from normwise.monitor.signals import ACTIVATIONS, WEIGHTED
@@ -162,7 +163,7 @@ def observe(
         graph = torch.set_grad_enabled(gradients)
         with preserved(model, training=training), use_backend("aten"), _Slopes(seen), graph:
             torch.manual_seed(0)
-            output = model(inputs)
+            output = run_on(model, inputs)
             value = loss(output, targets)
             found = _gradients(value, seen)
     finally:

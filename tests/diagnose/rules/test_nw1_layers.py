@@ -205,6 +205,159 @@ def test_a_sigmoid_before_a_loss_of_logits_is_the_same_fault() -> None:
     assert layers_of("NW109", model, ROWS, binary) == ["1"]
 
 
+def numbers(model: nn.Module, targets: Tensor, loss: Loss = F.mse_loss) -> tuple[Finding, ...]:
+    subject = Subject(model, inputs=ROWS, targets=targets, loss=loss)
+    return examine(subject, select=["NW111", "NW407"]).findings
+
+
+@pytest.mark.parametrize("last", [nn.ReLU(), nn.Tanh(), nn.Softplus()])
+def test_scores_behind_an_activation_are_named_and_it_is_taken_out(last: nn.Module) -> None:
+    model = nn.Sequential(nn.Linear(6, 3), last)
+    (finding,) = findings("NW111", model, ROWS)
+    assert finding.layer == "1"
+    fixed = fix.apply(Setup(model, OptimizerChoice(), 32, F.cross_entropy, example=ROWS), finding).model
+    assert layers_of("NW111", fixed, ROWS) == []
+
+
+class Rectified(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.layer(x))
+
+
+def test_an_activation_as_a_function_is_named_by_its_layer() -> None:
+    (finding,) = findings("NW111", Rectified(), ROWS)
+    assert (finding.layer, finding.applicability) == ("layer", "advice")
+    with pytest.raises(ArgumentError, match="Got advice for NW111"):
+        fix.apply(Setup(Rectified(), OptimizerChoice(), 32, F.cross_entropy), finding)
+
+
+@pytest.mark.parametrize(
+    ("last", "targets", "found"),
+    [
+        (nn.ReLU(), ROWS[:, :1], True),
+        (nn.ReLU(), ROWS[:, :1].abs(), False),
+        (nn.Sigmoid(), 5 * ROWS[:, :1].abs(), True),
+        (nn.Sigmoid(), ROWS[:, :1].sigmoid(), False),
+        (nn.Tanh(), 3 * ROWS[:, :1], True),
+        (nn.Tanh(), ROWS[:, :1].tanh(), False),
+        (nn.LeakyReLU(), ROWS[:, :1], False),
+    ],
+)
+def test_a_regression_needs_outputs_where_its_targets_are(
+    last: nn.Module, targets: Tensor, found: bool
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 1), last)
+    assert [f.code for f in numbers(model, targets)] == (["NW111"] if found else [])
+
+
+def test_an_activation_before_a_mean_gives_scores_of_one_sign_and_is_meant() -> None:
+    """As SqueezeNet ends, and trains well."""
+    model = nn.Sequential(conv(4, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert layers_of("NW111", model, IMAGES) == []
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, lambda y, t: (y - t).square().sum()])
+def test_targets_of_another_shape_that_the_loss_broadcasts(loss: Loss) -> None:
+    (finding,) = numbers(nn.Linear(6, 1), ROWS[:, 0], loss)
+    assert finding.code == "NW407"
+    assert "32 × 1 against targets of 32" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss"),
+    [
+        (ROWS[:, :1], F.mse_loss),
+        (ROWS[:, 0], lambda y, t: F.mse_loss(y.squeeze(1), t)),
+        (ROWS[:, 0], lambda y, t: (y.flatten() - t).abs().sum()),
+    ],
+)
+def test_targets_that_the_loss_pairs_with_their_outputs(targets: Tensor, loss: Loss) -> None:
+    assert numbers(nn.Linear(6, 1), targets, loss) == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "layers"),
+    [
+        (nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5)), ["1"]),
+        (nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5), nn.Flatten()), ["1"]),
+        (nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 3)), []),
+        (nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.0)), []),
+    ],
+)
+def test_dropout_behind_the_last_layer(model: nn.Module, layers: list[str]) -> None:
+    assert layers_of("NW112", model, ROWS) == layers
+    for finding in findings("NW112", model, ROWS):
+        fixed = fix.apply(Setup(model, OptimizerChoice(), 32, F.cross_entropy, example=ROWS), finding).model
+        assert layers_of("NW112", fixed, ROWS) == []
+
+
+class Dropping(nn.Module):
+    def __init__(self, *, told: bool) -> None:
+        super().__init__()
+        self.layer, self.head, self.told = nn.Linear(6, 8), nn.Linear(8, 3), told
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.layer(x))
+        return self.head(F.dropout(x, 0.5, training=self.training) if self.told else F.dropout(x, 0.5))
+
+
+def test_dropout_that_is_not_told_of_evaluation() -> None:
+    (finding,) = findings("NW113", Dropping(told=False), ROWS)
+    assert "drops units in evaluation" in finding.message
+    assert layers_of("NW113", Dropping(told=True), ROWS) == []
+    inner = nn.Sequential(nn.Linear(6, 6), Dropping(told=False))
+    assert layers_of("NW113", inner, ROWS) == ["1"]
+
+
+class Mixing(nn.Module):
+    """What `how` does to (N, 8) features before the head."""
+
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.head, self.how = nn.Linear(6, 8), nn.Linear(8, 3), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.how(self.layer(x)))
+
+
+@pytest.mark.parametrize(
+    ("how", "mixed"),
+    [
+        (lambda x: x.softmax(dim=0), True),
+        (lambda x: x.t().reshape(-1, 8), True),
+        (lambda x: x - x.mean(dim=0), True),
+        (lambda x: x.softmax(dim=1), False),
+        (lambda x: x.reshape(-1, 2, 4).transpose(1, 2).flatten(1), False),
+        (lambda x: x + torch.randn_like(x), False),  # not the same for the same batch: nothing is said
+    ],
+)
+def test_samples_that_have_a_part_in_each_other(how: Callable[[Tensor], Tensor], mixed: bool) -> None:
+    found = findings("NW114", Mixing(how), ROWS)
+    assert bool(found) == mixed
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_recurrent_layer_that_takes_samples_for_time(first: bool) -> None:
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = nn.GRU(6, 8, batch_first=first), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    assert bool(findings("NW114", Reader(), TOKENS)) != first
+
+
+def test_norms_that_take_statistics_of_the_batch_on_purpose_mix_samples() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 3))
+    assert layers_of("NW114", model, ROWS) == []
+
+
 def normed() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
 

@@ -55,6 +55,45 @@ class Evaluating(nn.BatchNorm1d):
         return super().train(False)
 
 
+class Listed(nn.Module):
+    """Keeps its layers in `kind`."""
+
+    def __init__(self, kind: Callable[[list[nn.Module]], Any]) -> None:
+        super().__init__()
+        self.blocks = kind([nn.Linear(6, 6), nn.Linear(6, 6), nn.ReLU()])
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks.values() if isinstance(self.blocks, dict) else self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (list, "2 layers in a plain list"),
+        (tuple, "2 layers in a plain tuple"),
+        (lambda blocks: {str(i): block for i, block in enumerate(blocks)}, "2 layers in a plain dict"),
+        (nn.ModuleList, ""),
+        (lambda blocks: nn.Sequential(*blocks), ""),
+    ],
+)
+def test_layers_in_a_plain_list_are_named(kind: Callable[[list[nn.Module]], Any], words: str) -> None:
+    found = examine(Subject(nn.Sequential(nn.Identity(), Listed(kind)), "net"), select=["NW305"]).findings
+    assert [f.layer for f in found] == (["1"] if words else [])
+    assert all(words in f.message and "`self.blocks`" in f.message for f in found)
+
+
+def test_a_list_of_layers_that_the_model_has_elsewhere_is_no_fault() -> None:
+    model = nn.Sequential(nn.Linear(6, 3))
+    model.order = [model[0], "a name", 3]  # type: ignore[assignment]
+    model.scales = [nn.Parameter(torch.ones(3))]  # type: ignore[assignment]
+    (found,) = examine(Subject(model, "net"), select=["NW305"]).findings
+    assert "`self.scales` keeps 1 parameter in a plain list" in found.message
+    assert "nn.ParameterList" in found.code_lines[0]
+
+
 def setup_of(model: nn.Module) -> Setup:
     return Setup(model, OptimizerChoice("SGD", 0.05), 32, F.cross_entropy, example=DATA.inputs[:32])
 
@@ -219,12 +258,17 @@ def test_frozen_layers_with_random_weights_are_named_and_thawed(
     assert findings("NW304", still(fix.apply(setup_of(model), finding).model)) == ()
 
 
-def test_a_backbone_that_was_trained_may_be_frozen() -> None:
-    model = Net()
-    with torch.no_grad():  # a direction that random weights have not, as training leaves it
+def as_trained(model: Net) -> Net:
+    """With a direction that random weights have not, as training leaves it."""
+    with torch.no_grad():
         for name in ("first", "second"):
             weight: Any = model.get_submodule(name).weight
             weight += 0.3 * torch.outer(torch.ones(len(weight)), torch.ones(weight.shape[1]))
+    return model
+
+
+def test_a_backbone_that_was_trained_may_be_frozen() -> None:
+    model = as_trained(Net())
     assert findings("NW304", still(frozen(model, "first", "second"))) == ()
 
 
@@ -281,6 +325,10 @@ def test_a_new_head_that_the_optimizer_does_not_know_is_named() -> None:
 
 
 def test_an_optimizer_of_the_last_layers_alone_is_meant() -> None:
-    model = Net()
+    model = as_trained(Net())
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
     assert findings("NW304", replace(still(model), optimizer=optimizer)) == ()
+    model = Net()
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
+    (finding,) = findings("NW304", replace(still(model), optimizer=optimizer))
+    assert "those that it does not have are random" in finding.message

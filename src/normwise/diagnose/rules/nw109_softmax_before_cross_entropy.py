@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.remedies import leave_out
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.structure import Flow, Step, flow
-from normwise.diagnose.subject import Setup, Subject
+from normwise.diagnose.subject import Setup
 from normwise.errors import ArgumentError, explain
-from normwise.monitor.preserve import preserved
 from normwise.results.diagnosis import Finding
 
 _BETWEEN = ("reshape", "move", "dropout")
-_OF_SCORES: dict[Any, str] = {
-    F.cross_entropy: "cross_entropy",
-    F.log_softmax: "log_softmax",
-    torch.log_softmax: "log_softmax",
-    Tensor.log_softmax: "log_softmax",
-    F.binary_cross_entropy_with_logits: "binary_cross_entropy_with_logits",
-}
 
 
 def _check(facts: Facts) -> Iterator[Found]:
@@ -34,8 +22,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     if found is None or len(found.outputs) != 1:
         return
     last = _squashes(found, found.steps[found.outputs[0]])
-    takes = _applied_to(facts.subject) if last is not None else None
-    if last is None or takes is None:
+    takes = "" if facts.scoring is None else facts.scoring.takes
+    if last is None or not takes:
         return
     squash = {"_softmax": "softmax", "sigmoid": "sigmoid"}[_op(last)]
     yield Found(
@@ -64,40 +52,6 @@ def _feeding(found: Flow, step: Step) -> str:
     """The layer whose outputs a function takes: functions have no name."""
     _, source = found.before(step, (*_BETWEEN, "affine", "norm"))
     return step.name if source is None else source.name
-
-
-def _applied_to(subject: Subject) -> str | None:
-    """What the loss does to scores: the name of torch's function; None where it takes probabilities."""
-    if subject.loss is None or subject.targets is None or not isinstance(subject.inputs, Tensor):
-        return None
-    calls = _Calls()
-    with preserved(subject.model, training=False), torch.no_grad(), calls:
-        output = subject.model(subject.inputs)
-        calls.armed = True
-        subject.loss(output, subject.targets)
-    return calls.name
-
-
-class _Calls(TorchFunctionMode):
-    """Notes the function of scores that a loss calls.
-
-    Attributes:
-        armed: whether the loss is computed now.
-        name: of the function; None where there was none.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.armed = False
-        self.name: str | None = None
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if self.armed and func in _OF_SCORES:
-            self.name = self.name or _OF_SCORES[func]
-        return func(*args, **kwargs)
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:

@@ -140,11 +140,14 @@ def _left_out(facts: Facts, layers: _Layers) -> Iterator[Found]:
         and all(id(p) not in held for p in model.get_submodule(name).parameters())
     ]
     beginning = tuple(missing) == layers.names[: len(missing)] and len(missing) < len(layers.names)
-    if missing and not beginning:
+    # A beginning that was trained before is left as it is.
+    random = beginning and all(_looks_random(model.get_submodule(name)) for name in missing)
+    if missing and (not beginning or random):
         whole = len(missing) == len(layers.names)
         yield Found(
             missing[0],
-            f"the optimizer has the weights of {len(layers.names) - len(missing)} of {len(layers.names)} layers",
+            f"the optimizer has the weights of {len(layers.names) - len(missing)} of {len(layers.names)} layers"
+            + (", and those that it does not have are random" if random else ""),
             0.95 if whole else 0.8,
             (Evidence("layers that the optimizer does not have", float(len(missing)), "0"),),
             remedy="make the optimizer from the parameters of this model, after all of its layers are there",

@@ -8,17 +8,23 @@ from collections.abc import Iterator
 from normwise.diagnose.facts import DataFacts, Facts
 from normwise.diagnose.remedies import standardise_inputs
 from normwise.diagnose.rule import Found, Rule
+from normwise.diagnose.structure import THE_INPUT, flow
 from normwise.results.diagnosis import Evidence, Series
 
 _APART = 30.0
 """A column whose spread is so many times the median's is in another unit."""
+
+_ROWS = 16
+"""Fewer say little of a spread."""
 
 _LARGE, _SMALL, _OFF = 10.0, 0.01, 30.0
 
 
 def _check(facts: Facts) -> Iterator[Found]:
     data = facts.data
-    if data is None:
+    if data is None or data.rows < _ROWS:
+        return
+    if _normalized_first(facts):
         return
     varying = [i for i in range(len(data.scales)) if i not in data.constant]
     if not varying:
@@ -39,6 +45,15 @@ def _check(facts: Facts) -> Iterator[Found]:
         far = abs(data.means[worst]) / data.scales[worst]
         said = f"the mean of {_columns(off)} is {far:.3g} standard deviations from zero"
         yield _found(data, said, "largest mean, in σ", far, "at most 30")
+
+
+def _normalized_first(facts: Facts) -> bool:
+    """Whether the model normalizes its inputs by itself."""
+    found = flow(facts)
+    if found is None:
+        return False
+    readers = [step for step in found.steps if THE_INPUT in step.sources]
+    return bool(readers) and all(step.kind == "norm" for step in readers)
 
 
 def _found(data: DataFacts, said: str, name: str, value: float, expected: str) -> Found:
@@ -74,7 +89,7 @@ RULE = Rule(
     bad="x = table[['age', 'income_in_cents']]",
     good="x = (x - x_train.mean(0)) / x_train.std(0)",
     check=_check,
-    needs=frozenset({"data"}),
+    needs=frozenset({"inputs"}),
     explains=frozenset({"NW502", "NW503", "NW504", "NW505", "NW506", "NW507", "NW508", "NW509", "NW512"}),
     fix=lambda setup, finding: standardise_inputs(setup),
     source="LeCun et al. 1998, Efficient BackProp, section 4.3",

@@ -31,6 +31,6 @@ RULE = Rule(
     bad="x = torch.tensor(table.values)  # with missing values",
     good="x = torch.where(torch.isfinite(x), x, median)",
     check=_check,
-    needs=frozenset({"data"}),
+    needs=frozenset({"inputs"}),
     explains=frozenset({"NW203", "NW401", "NW502", "NW506", "NW507", "NW509", "NW512"}),
 )

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import falls_short, loss_figure, progress
+from normwise.diagnose.outcome import learned_little, loss_figure, progress
 from normwise.diagnose.remedies import standardise_targets
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Evidence, Finding
 
 _LARGE = 10.0
-"""Root mean square of a target where training falls short; outputs of a usual initialization are of about 1."""
+"""Root mean square of a target where training gets little done; outputs of a usual initialization are of about 1."""
 
 _HUGE = 1000.0
 """Where training gets somewhere all the same, it would get there sooner."""
@@ -24,7 +24,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     if data is None or run is None or data.target_mean is None or data.target_std is None:
         return
     size = math.hypot(data.target_mean, data.target_std)
-    least = _LARGE if falls_short(run) else _HUGE
+    least = _LARGE if learned_little(run) else _HUGE
     if not least < size < math.inf or data.target_std <= 0:
         return
     yield Found(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import early_update, falls_short, learned_little, loss_figure
+from normwise.diagnose.outcome import begins_slowly, early_update, falls_short, learned_little, loss_figure
 from normwise.diagnose.remedies import change_rate
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -26,9 +26,10 @@ def _check(facts: Facts) -> Iterator[Found]:
     update = None if run is None else early_update(run)
     if run is None or setup is None or update is None or not run.losses:
         return
-    if not falls_short(run) and update < _WHOLE:
-        return
     rise = _rise(run)
+    harms = learned_little(run) or (falls_short(run) and rise > _RISE)
+    if update < _WHOLE and (not harms or begins_slowly(facts)):
+        return
     if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):
         return
     lower = setup.optimizer.lr / (10 if update < 10 * _LARGE else 100)
@@ -71,7 +72,7 @@ RULE = Rule(
     good="torch.optim.SGD(model.parameters(), lr=0.1)",
     check=_check,
     needs=frozenset({"run"}),
-    explains=frozenset({"NW301", "NW303", "NW502", "NW503", "NW504", "NW508", "NW509", "NW512"}),
+    explains=frozenset({"NW301", "NW303", "NW502", "NW503", "NW504", "NW508", "NW509", "NW510", "NW512"}),
     fix=_fix,
     source="TheDeepChecker (Ben Braiek & Khomh 2023): log₁₀ of the update ratio within [−4, −1]",
 )

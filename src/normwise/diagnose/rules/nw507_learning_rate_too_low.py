@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import learned_little, loss_figure, progress, typical_update
+from normwise.diagnose.outcome import begins_slowly, learned_little, loss_figure, progress, typical_update
 from normwise.diagnose.remedies import change_rate
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -18,6 +18,8 @@ _SMALL = 2e-4
 def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
     if run is None or setup is None or run.diverged is not None or not learned_little(run):
+        return
+    if begins_slowly(facts):
         return
     update = typical_update(run)
     if update is None or not 0 < update < _SMALL:

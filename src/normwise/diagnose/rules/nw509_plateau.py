@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import gained, learned_little, loss_figure, progress
+from normwise.diagnose.outcome import begins_slowly, gained, learned_little, loss_figure, progress
 from normwise.diagnose.rule import Found, Rule
 from normwise.results.diagnosis import Evidence
 
@@ -20,6 +20,8 @@ _STEPS = 100
 def _check(facts: Facts) -> Iterator[Found]:
     run = facts.run
     if run is None or run.diverged is not None or run.steps < _STEPS or not learned_little(run):
+        return
+    if begins_slowly(facts):
         return
     moved = _moved(run)
     if moved is None or moved > _MOVES:

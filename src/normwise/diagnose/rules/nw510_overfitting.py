@@ -29,23 +29,31 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     end = run.evaluated[-1]
     lowest = min(run.evaluated, key=lambda each: each.validation_loss)
-    rise = end.validation_loss / max(lowest.validation_loss, 1e-30)
+    rise = end.validation_loss / lowest.validation_loss if lowest.validation_loss > 0 else math.nan
     gap = end.train_metric - end.validation_metric
     nothing = end.validation_metric - run.baseline < _NOTHING * (1 - run.baseline)
     risen = rise > (_RISE if gap < _WIDE else _LITTLE) and _falling(run, lowest)
     if gap <= _GAP or not (nothing or risen):
         return
+    apart = f"the metric is {100 * gap:.0f} points lower on held-out samples than on training ones"
+    said = (
+        f"the held-out loss was lowest after step {lowest.step} and is {rise:.2g} times that now, while the training "
+        f"loss fell on; {apart}"
+        if risen
+        else f"what is learned does not hold for other samples: {apart}, and hardly above the best constant answer"
+    )
+    ratio = (Evidence("held-out loss over its lowest", rise, f"below {_RISE:g}", "×"),) if risen else ()
+    stop = f"stop after about {lowest.step} steps; " if risen else ""
     yield Found(
         "",
-        f"the held-out loss was lowest after {lowest.step} steps and is {rise:.2g} times that now, while the "
-        f"training loss fell on; the metric is {100 * gap:.0f} points apart",
+        said,
         0.85,
         (
-            Evidence("held-out loss over its lowest", rise, f"below {_RISE:g}", "×"),
+            *ratio,
             Evidence("training metric minus held-out metric", 100 * gap, f"below {100 * _GAP:g}", "points"),
         ),
         (_figure(run, "held-out loss", "validation_loss"), _figure(run, "training loss", "train_loss")),
-        remedy=f"stop after about {lowest.step} steps; weight decay, dropout, augmentation, or more data",
+        remedy=f"{stop}weight decay, dropout, augmentation, or more data",
         code_lines=("optimizer = torch.optim.AdamW(nw.parameter_groups(model, weight_decay=0.1), lr=lr)",),
         applicability="changes training",
     )

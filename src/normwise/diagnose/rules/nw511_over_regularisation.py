@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from torch.nn.modules.dropout import _DropoutNd
 
 from normwise.diagnose.facts import Facts, RunFacts
-from normwise.diagnose.outcome import falls_short, learned_little, loss_figure
+from normwise.diagnose.outcome import early_update, falls_short, learned_little, loss_figure
 from normwise.diagnose.remedies import change_decay, change_dropout
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Evidence, Finding
 
+_LARGE = 0.1
+"""‖Δw‖ / ‖w‖ of a step that is too large, as for NW506."""
+
 _PULL = 1.0
 """‖decay · w‖ / ‖gradient‖: the penalty pulls harder than the data."""
 
-_RATE, _SURE_RATE = 0.7, 0.9
+_RATE, _SURE_RATE = 0.7, 0.85
 """Dropout rates above leave hardly anything; the second whatever comes of the training."""
 
 
@@ -27,8 +30,15 @@ def _check(facts: Facts) -> Iterator[Found]:
     if run is None or setup is None or run.diverged is not None:
         return
     pull = _pull(run)
-    if pull is not None and pull > _PULL and learned_little(run):
-        decay = setup.optimizer.weight_decay
+    decay, update = setup.optimizer.weight_decay, early_update(run) or 0.0
+    # Of steps that are too large for other reasons the decay is no cause.
+    shrinks = setup.optimizer.lr * decay
+    if (
+        pull is not None
+        and pull > _PULL
+        and learned_little(run)
+        and (update < _LARGE or shrinks > update / 10)
+    ):
         yield Found(
             "",
             f"a weight decay of {decay:g} pulls {pull:.2g} times as hard as the data",

@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import loss_figure
+from normwise.diagnose.outcome import LITTLE, gained, loss_figure
 from normwise.diagnose.remedies import change_rate, clip
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
 from normwise.results.diagnosis import Evidence, Finding
 
 _GROWN = 1.5
+
+_BOTTOM = 3.0
+"""Times the first loss below zero."""
 
 
 def _check(facts: Facts) -> Iterator[Found]:
@@ -21,7 +24,9 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     first, last = run.evaluated[0], run.evaluated[-1]
     grown = min(last.train_loss, last.batch_loss) / max(abs(min(first.train_loss, first.batch_loss)), 1e-30)
-    negative = last.train_loss < 0 or not math.isfinite(grown)
+    # A loss that may be negative by its nature, as Poisson's, has a bottom.
+    bottomless = last.train_loss < -_BOTTOM * max(abs(first.train_loss), 1.0)
+    negative = (bottomless and gained(run) < LITTLE) or not math.isfinite(grown)
     if run.diverged is None and not negative and grown <= _GROWN:
         return
     where = f"at step {run.diverged}" if run.diverged is not None else f"after {run.steps} steps"
@@ -62,6 +67,6 @@ RULE = Rule(
     good="loss = nn.functional.cross_entropy(model(x), y)",
     check=_check,
     needs=frozenset({"run"}),
-    explains=frozenset({"NW502", "NW503", "NW504", "NW509"}),
+    explains=frozenset({"NW502", "NW503", "NW504", "NW509", "NW510"}),
     fix=_fix,
 )

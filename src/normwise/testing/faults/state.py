@@ -32,6 +32,18 @@ class _AlwaysEvaluating2d(nn.BatchNorm2d):
         return super().train(False)
 
 
+class _Unregistered(nn.Module):
+    """A layer in a plain list."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layers = [layer]
+
+    def forward(self, input: Tensor) -> Tensor:
+        output: Tensor = self.layers[0](input)
+        return output
+
+
 class _Detached(nn.Module):
     """No gradient goes back through it."""
 
@@ -76,6 +88,12 @@ def _evaluates(setup: Setup) -> Setup:
     return replace(setup, evaluates=True)
 
 
+def _in_a_list(model: nn.Module) -> Sequence[str]:
+    name, _ = middle(activated(model))
+    model.set_submodule(name, _Unregistered(model.get_submodule(name)))
+    return (name,)
+
+
 def _frozen_layer(model: nn.Module) -> Sequence[str]:
     name, _ = middle(activated(model))
     model.get_submodule(name).requires_grad_(False)
@@ -113,6 +131,13 @@ def _statistics_of_noise(model: nn.Module) -> Sequence[str]:
 
 
 STATE = (
+    Fault(
+        "unregistered-layer",
+        "state",
+        ("NW305",),
+        "a layer in a plain list, where the optimizer does not find it",
+        on_model(_in_a_list),
+    ),
     Fault(
         "statistics-never-updated",
         "state",

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from normwise.diagnose.subject import Setup
 from normwise.testing.faults.fault import Fault, on_model, on_setup
@@ -93,6 +94,35 @@ def _no_activation(model: nn.Module) -> Sequence[str]:
 
 def _softmax(model: nn.Module) -> Sequence[str]:
     return insert(model, "head.output", "softmax", nn.Softmax(dim=1)), "head.output", ""
+
+
+def _relu(model: nn.Module) -> Sequence[str]:
+    return insert(model, "head.output", "last", nn.ReLU()), "head.output", ""
+
+
+def _dropout_on_output(model: nn.Module) -> Sequence[str]:
+    return insert(model, "head.output", "last", nn.Dropout(0.5)), "head.output", ""
+
+
+class _Dropping(nn.Module):
+    """Dropout that does not know of modes."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, 0.5)
+
+
+def _dropout_in_evaluation(model: nn.Module) -> Sequence[str]:
+    _, activation = middle(activated(model))
+    return insert(model, activation, "dropping", _Dropping()), activation
+
+
+def _softmax_over_samples(model: nn.Module) -> Sequence[str]:
+    return "", insert(model, "head.output", "last", nn.LogSoftmax(dim=0)), "head.output"
+
+
+def _broadcasting(setup: Setup) -> Setup:
+    """Outputs (N, 1) less targets (N,) are (N, N)."""
+    return replace(setup, loss=lambda output, targets: (output - targets.flatten()).square().mean())
 
 
 def _decay_all(setup: Setup) -> Setup:
@@ -188,6 +218,43 @@ STRUCTURE = (
         "probabilities go into a loss that takes scores",
         on_model(_softmax),
         kind="classification",
+    ),
+    Fault(
+        "relu-on-output",
+        "structure",
+        ("NW111",),
+        "a ReLU behind the last layer",
+        on_model(_relu),
+    ),
+    Fault(
+        "dropout-on-output",
+        "structure",
+        ("NW112",),
+        "dropout behind the last layer",
+        on_model(_dropout_on_output),
+    ),
+    Fault(
+        "dropout-in-evaluation",
+        "structure",
+        ("NW113",),
+        "dropout as a function that is not told of modes",
+        on_model(_dropout_in_evaluation),
+    ),
+    Fault(
+        "softmax-over-samples",
+        "structure",
+        ("NW114",),
+        "a softmax along the axis of the batch",
+        on_model(_softmax_over_samples),
+        kind="classification",
+    ),
+    Fault(
+        "targets-broadcast",
+        "structure",
+        ("NW407",),
+        "a loss that holds every output against every target",
+        on_setup(_broadcasting),
+        kind="regression",
     ),
     Fault(
         "decay-on-norms",
