@@ -129,7 +129,8 @@ class Facts:
         data: None without.
         run: None without.
         uniform_loss: cross-entropy of equal probabilities, ln C; None for regression.
-        draws: share of the loss that is gone after trainings from other initial draws; empty without a builder.
+        draws: how far trainings from other initial draws come, by loss or by metric, whichever is more; empty without
+            a builder.
         scoring: what the loss does with the outputs of the batch.
         longer: the training again, four times as long and not watched, where `run` has got little done.
         mixes: the answer for a sample depends on the others of its batch.

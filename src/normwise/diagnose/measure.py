@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from normwise.diagnose.facts import DataFacts, Facts, NormState, RunFacts
 from normwise.diagnose.independence import mixes_samples
-from normwise.diagnose.outcome import learned_little, progress
+from normwise.diagnose.outcome import gained, learned_little, progress
 from normwise.diagnose.run import run
 from normwise.diagnose.scoring import scoring_of
 from normwise.diagnose.subject import Subject
@@ -93,7 +93,8 @@ def _draws(subject: Subject) -> tuple[float, ...]:
     if subject.build is None or subject.data is None or subject.setup is None:
         return ()
     setups = (replace(subject.setup, model=subject.build(seed)) for seed in range(1, 1 + _DRAWS))
-    return tuple(progress(run(setup, subject.data, subject.steps, watch=False)) for setup in setups)
+    runs = [run(setup, subject.data, subject.steps, watch=False) for setup in setups]
+    return tuple(max(progress(each), gained(each)) for each in runs)
 
 
 def _traced(subject: Subject) -> tuple[Graph | None, str]:

@@ -18,6 +18,9 @@ from normwise.monitor.signals import WEIGHTED
 _LOOKS = 10
 """Evaluations and observations of a training, beside the one before it."""
 
+_SEEN = 32
+"""Fewest samples of the batch that is observed."""
+
 _ROWS = 512
 """Samples of each part that are evaluated."""
 
@@ -46,7 +49,9 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
     evaluated: list[Evaluated] = []
     updates: dict[str, list[tuple[int, float]]] = {name: [] for name, _ in weights}
     decay: dict[str, list[tuple[int, float]]] = {name: [] for name, _ in weights}
-    fixed = data.inputs[: min(_ROWS, setup.batch_size)], data.targets[: min(_ROWS, setup.batch_size)]
+    batch = min(_ROWS, setup.batch_size)
+    seen = max(batch, _SEEN)  # of fewer samples nobody can tell whether a unit is off for all
+    fixed = data.inputs[:seen], data.targets[:seen]
     diverged: int | None = None
     source = data.batches(setup.batch_size, seed)
     with torch.random.fork_rng(devices=[]):
@@ -93,7 +98,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
         tuple(evaluated),
         baseline_metric(data),
         _baseline_loss(model, data, setup.loss),
-        norm_states(model, fixed[0]) if diverged is None and watch else (),
+        norm_states(model, data.inputs[:batch]) if diverged is None and watch else (),
     )
 
 

@@ -36,12 +36,15 @@ class Scoring:
         takes: torch's function of scores that the loss calls; "" where it takes anything else.
         output_shape, target_shape: of the batch.
         broadcast: whether each output is held against the targets of other samples, too.
+        mass: of what nll_loss gets, the sum over classes of the exponentials, at the sample where it is furthest from
+            1; None where the loss does not call it.
     """
 
     takes: str
     output_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     broadcast: bool
+    mass: float | None = None
 
 
 def scoring_of(subject: Subject) -> Scoring | None:
@@ -57,7 +60,7 @@ def scoring_of(subject: Subject) -> Scoring | None:
         if not isinstance(output, Tensor):
             return None
         broadcast = _broadcasts(subject.loss, output[:_ROWS], subject.targets[:_ROWS])
-    return Scoring(calls.name, tuple(output.shape), tuple(subject.targets.shape), broadcast)
+    return Scoring(calls.name, tuple(output.shape), tuple(subject.targets.shape), broadcast, calls.mass)
 
 
 def _broadcasts(loss: Loss, output: Tensor, targets: Tensor) -> bool:
@@ -83,15 +86,20 @@ class _Calls(TorchFunctionMode):
 
     Attributes:
         name: of the function; "" where there was none.
+        mass: as `Scoring` has it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.name = ""
+        self.mass: float | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in _OF_SCORES:
             self.name = self.name or _OF_SCORES[func]
+        if func is F.nll_loss and self.mass is None and args and args[0].dim() > 1:
+            sums = args[0].detach().double().exp().sum(dim=1).flatten()
+            self.mass = float(sums[(sums - 1).abs().argmax()])
         return func(*args, **(kwargs or {}))

@@ -8,6 +8,9 @@ from normwise.diagnose.facts import Facts, RunFacts
 from normwise.diagnose.outcome import LITTLE, decades, gained, learned_little, progress
 from normwise.results.diagnosis import Vital
 
+_APART = 15
+"""Points between draws of which some learn and some do not."""
+
 _NO_RUN = "needs a short training (--data, data=)"
 _DECADES, _JUMP = 3.0, 100.0
 
@@ -23,16 +26,19 @@ def _slow(facts: Facts) -> Vital:
         return Vital(question, "not measured", _NO_RUN)
     if run.diverged is not None:
         return Vital(question, "yes", f"the loss is not finite at step {run.diverged}")
-    gone, way = 100 * max(progress(run), 0), 100 * max(gained(run), 0)
-    detail = (
-        f"{gone:.0f} % of the loss is gone after {run.steps} steps{_half(run)}; {way:.0f} % of the way to a "
-        "perfect answer"
-    )
+    detail = f"{_reached(run)} after {run.steps} steps{_half(run)}"
     if facts.longer is not None:
         detail += (
             f"; {100 * max(progress(facts.longer), 0):.0f} % of the loss after {facts.longer.steps} steps"
         )
     return Vital(question, "yes" if learned_little(run) else "no", detail)
+
+
+def _reached(run: RunFacts) -> str:
+    """By loss or by metric, whichever is more: a loss may grow again while answers become right."""
+    if progress(run) >= gained(run):
+        return f"{100 * max(progress(run), 0):.0f} % of the loss is gone"
+    return f"{100 * max(gained(run), 0):.0f} % of the way to a perfect answer are done"
 
 
 def _half(run: RunFacts) -> str:
@@ -84,8 +90,8 @@ def _sensitive(facts: Facts) -> Vital:
         return Vital(
             question, "not measured", f"none of {few} other draws learns, so that nothing tells them apart"
         )
-    detail = (
-        f"{low:.0f} to {high:.0f} % of the loss is gone over {len(facts.draws)} other draws; {few} of them learn "
-        "little"
-    )
-    return Vital(question, "yes" if few or high - low > 50 else "no", detail)
+    spread = f"{high:.0f} %" if high - low < 1 else f"{low:.0f} to {high:.0f} %"
+    detail = f"{len(facts.draws)} other draws come {spread} of the way"
+    detail += f"; {few} of them learn little" if few else ""
+    apart = high - low > (_APART if few else 50)
+    return Vital(question, "yes" if apart else "no", detail)

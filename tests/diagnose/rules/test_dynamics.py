@@ -322,4 +322,4 @@ def test_other_draws_are_trained_where_there_is_a_builder() -> None:
     )
     vital = examine(subject).vitals[2]
     assert vital.answer == "no"
-    assert "over 3 other draws" in vital.detail
+    assert "3 other draws come" in vital.detail

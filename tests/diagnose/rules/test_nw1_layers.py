@@ -280,6 +280,20 @@ def test_targets_that_the_loss_pairs_with_their_outputs(targets: Tensor, loss: L
 
 
 @pytest.mark.parametrize(
+    ("last", "loss", "named"),
+    [
+        (nn.Identity(), F.nll_loss, True),
+        (nn.Softmax(dim=1), nn.NLLLoss(), True),
+        (nn.LogSoftmax(dim=1), F.nll_loss, False),
+        (nn.Identity(), lambda y, t: F.nll_loss(y.log_softmax(dim=1), t), False),
+        (nn.Identity(), F.cross_entropy, False),
+    ],
+)
+def test_nll_loss_takes_logarithms_of_probabilities(last: nn.Module, loss: Loss, named: bool) -> None:
+    assert bool(findings("NW115", nn.Sequential(nn.Linear(6, 3), last), ROWS, loss)) == named
+
+
+@pytest.mark.parametrize(
     ("model", "layers"),
     [
         (nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5)), ["1"]),

@@ -28,7 +28,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         0.9,
         (Evidence("relative rounding", 100 * resolution, "below 1e-5", "%"),),
         remedy="keep the model in float32, and use torch.autocast for speed",
-        code_lines=("model.float()", f"with torch.autocast(device, dtype=torch.{dtype}): ..."),
+        code_lines=("model.float()", f"with torch.autocast(x.device.type, dtype=torch.{dtype}): ..."),
         applicability="changes training",
         also=tuple(hits[1:]),
     )

@@ -49,7 +49,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         ),
         remedy="weight the classes in the loss, or sample them evenly; judge by balanced accuracy, not by accuracy",
         code_lines=(
-            "weight = len(y_train) / (classes * torch.bincount(y_train).clamp_min(1))",
+            f"weight = len(y_train) / ({len(data.counts)} * torch.bincount(y_train).clamp_min(1))",
             "loss = nn.CrossEntropyLoss(weight=weight)",
         ),
     )

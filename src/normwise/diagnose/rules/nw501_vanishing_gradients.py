@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import decades, layer_figure, learned_little, observed
+from normwise.diagnose.outcome import begins_slowly, decades, layer_figure, learned_little, observed
 from normwise.diagnose.remedies import normalize_or_draw
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -16,6 +16,10 @@ _DECADES = 1.5
 """Where a training shows that little is learned; AutoTrainer takes a ratio of 1e-3 between first and last layer."""
 
 _WITHOUT_A_RUN = 4.0
+
+
+_ROOT = 4.0
+"""Decades at which units that no sample moves follow from it, and not the other way round."""
 
 
 def _check(facts: Facts) -> Iterator[Found]:
@@ -31,7 +35,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     else:
         later = [decades(seen) for step, seen in run.observed if step >= run.steps // 4]
         persistent = bool(later) and sum((each or 0.0) >= _DECADES for each in later) * 2 >= len(later)
-        bad, sure = lost >= _DECADES and persistent and learned_little(run), 0.9
+        bad = lost >= _DECADES and persistent and learned_little(run) and not begins_slowly(facts)
+        sure = 0.95 if lost >= _ROOT else 0.9
     if bad:
         yield _found(start, lost, sure)
 
@@ -73,7 +78,7 @@ RULE = Rule(
     good="nn.Sequential(*[part for _ in range(8) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())])",
     check=_check,
     needs=frozenset({"batch"}),
-    explains=frozenset({"NW507", "NW509"}),
+    explains=frozenset({"NW503", "NW507", "NW509"}),
     fix=_fix,
     source="Glorot & Bengio 2010; the threshold: AutoTrainer (Zhang et al. 2021)",
 )

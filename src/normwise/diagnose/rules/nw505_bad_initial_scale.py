@@ -22,6 +22,9 @@ _WHOLE = 30.0
 _LOSS, _SURE_LOSS = 3.0, 10.0
 """The first loss, in units of that of equal probabilities; the second whatever comes of the training."""
 
+_ODD = ("tanh", "sigmoid", "softsign", "hardtanh")
+"""Activations for which weights are drawn as Glorot and Bengio do."""
+
 _LOGITS = 3.0
 """Standard deviation of the first outputs: where they are small, a large loss does not come from the weights."""
 
@@ -73,10 +76,14 @@ def _found(start: Observation, off: list[tuple[LayerState, float]], whole: float
         ),
         (layer_figure("standard deviation before each activation", start.hidden, spreads),),
         remedy="draw the weights with the variance that the activation asks for: He for ReLU, Xavier for tanh",
-        code_lines=("nw.initialize_(model, 'he', seed=0)",),
+        code_lines=(f"nw.initialize_(model, {_scheme(worst)!r}, seed=0)",),
         applicability="changes training",
         also=tuple(layer.name for layer, _ in off if layer.name != worst.name),
     )
+
+
+def _scheme(layer: LayerState) -> str:
+    return "xavier" if layer.activation in _ODD else "he"
 
 
 def _through(start: Observation, gains: Sequence[tuple[LayerState, float]]) -> float:
@@ -99,7 +106,7 @@ def _gain(layer: LayerState) -> float | None:
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:
-    return initialise(setup, "he")
+    return initialise(setup, "xavier" if "xavier" in finding.code_lines[0] else "he")
 
 
 RULE = Rule(

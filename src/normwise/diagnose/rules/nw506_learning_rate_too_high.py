@@ -28,7 +28,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     rise = _rise(run)
     harms = learned_little(run) or (falls_short(run) and rise > _RISE)
-    if update < _WHOLE and (not harms or begins_slowly(facts)):
+    if (update < _WHOLE and not harms) or (update < 2 * _WHOLE and begins_slowly(facts)):
         return
     if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):
         return

@@ -30,7 +30,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         f"a learning rate of {setup.optimizer.lr:g} changes weights by {100 * update:.2g} % a step; after "
         f"{run.steps} steps {100 * max(progress(run), 0):.0f} % of the loss is gone",
         0.85,
-        (Evidence("change of a weight in one step", 100 * update, "0.01 to 10", "%"),),
+        (Evidence("change of a weight in one step", 100 * update, "0.02 to 10", "%"),),
         (loss_figure(run),),
         remedy=f"a higher learning rate, such as {higher:.2g}",
         code_lines=(f"optimizer = torch.optim.{setup.optimizer.name}(model.parameters(), lr={higher:.2g})",),

@@ -24,7 +24,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         first.name,
         f"all weights of `{first.name}` are {said}: its {first.units} units are one unit",
         0.97,
-        (Evidence("spread of the weights", first.weight_spread, "above 0"),),
+        (Evidence("spread of the weights", first.weight_spread, "a millionth of their size at least"),),
         remedy="draw them at random: He for ReLU, Xavier for tanh",
         code_lines=("nw.initialize_(model, 'he', seed=0)",),
         applicability="changes training",

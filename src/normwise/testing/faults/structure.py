@@ -100,6 +100,10 @@ def _relu(model: nn.Module) -> Sequence[str]:
     return insert(model, "head.output", "last", nn.ReLU()), "head.output", ""
 
 
+def _nll(setup: Setup) -> Setup:
+    return replace(setup, loss=F.nll_loss)
+
+
 def _dropout_on_output(model: nn.Module) -> Sequence[str]:
     return insert(model, "head.output", "last", nn.Dropout(0.5)), "head.output", ""
 
@@ -225,6 +229,14 @@ STRUCTURE = (
         ("NW111",),
         "a ReLU behind the last layer",
         on_model(_relu),
+    ),
+    Fault(
+        "nll-without-log-softmax",
+        "structure",
+        ("NW115",),
+        "scores go into a loss that takes logarithms of probabilities",
+        on_setup(_nll),
+        kind="classification",
     ),
     Fault(
         "dropout-on-output",
