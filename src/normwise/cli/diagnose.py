@@ -219,6 +219,9 @@ def _fixed(found: Found, diagnosis: Diagnosis, unsafe: bool) -> tuple[Diagnosis,
         fixed = apply_all(setup_of(found), diagnosis, unsafe=unsafe)
     notes = [f"fixed in a copy: {each.code} at {place(each.layer)}" for each in fixed.applied]
     notes += [f"not fixed: {each.code} at {place(each.layer)}: {why}" for each, why in fixed.left]
+    if fixed.setup.model.state_dict().keys() != found.subject.model.state_dict().keys():
+        lines = "; ".join(line.partition("  #")[0] for each in fixed.applied for line in each.code_lines)
+        notes.append(f"the fixed weights have other names: they load into the model after {lines}")
     return replace(diagnosis, notes=(*diagnosis.notes, *notes)), fixed.setup.model
 
 

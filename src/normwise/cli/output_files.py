@@ -70,6 +70,7 @@ def write_files(who: str, files: Mapping[Path, Callable[[Path], Any]]) -> None:
             ready += [(part, file.parent / part.name) for part in parts]
         for part, place in ready:
             try:
+                part.chmod(0o644)  # some writers leave files to their owner alone
                 os.replace(part, place)
             except OSError as error:
                 raise _unwritten(who, place, error) from error

@@ -27,6 +27,7 @@ class NormState:
         spread: largest |log₂(batch variance / running variance)| over channels.
         constant: share of channels whose variance on the batch is below eps.
         tracked: batches in the running statistics; None where nobody counts.
+        evaluates: it is in evaluation though the model was set to training before.
     """
 
     name: str
@@ -39,6 +40,7 @@ class NormState:
     spread: float | None = None
     constant: float | None = None
     tracked: int | None = None
+    evaluates: bool = False
 
 
 @dataclass(frozen=True)

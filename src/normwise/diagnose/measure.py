@@ -134,7 +134,7 @@ def norm_states(model: nn.Module, inputs: Any) -> tuple[NormState, ...]:
         calls = states[name].calls + 1
         looked = args and isinstance(args[0], Tensor) and args[0].dim() > 1 and calls == 1
         state = _met(states[name], module, args[0].detach()) if looked else states[name]
-        states[name] = replace(state, calls=calls)
+        states[name] = replace(state, calls=calls, evaluates=not module.training)
 
     handles = [module.register_forward_pre_hook(partial(note, name)) for name, module in named]
     try:

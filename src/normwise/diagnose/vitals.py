@@ -38,7 +38,7 @@ def _reached(run: RunFacts) -> str:
     """By loss or by metric, whichever is more: a loss may grow again while answers become right."""
     if progress(run) >= gained(run):
         return f"{100 * max(progress(run), 0):.0f} % of the loss is gone"
-    return f"{100 * max(gained(run), 0):.0f} % of the way to a perfect answer are done"
+    return f"{100 * max(gained(run), 0):.0f} % of the way to a perfect answer is done"
 
 
 def _half(run: RunFacts) -> str:

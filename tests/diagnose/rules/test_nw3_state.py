@@ -332,3 +332,18 @@ def test_an_optimizer_of_the_last_layers_alone_is_meant() -> None:
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
     (finding,) = findings("NW304", replace(still(model), optimizer=optimizer))
     assert "those that it does not have are random" in finding.message
+
+
+class Held(Net):
+    """`train()` leaves the norms in evaluation, as for fine-tuning; here nothing was trained before."""
+
+    def train(self, mode: bool = True) -> Held:
+        super().train(mode)
+        self.norm1.eval()
+        self.norm2.eval()
+        return self
+
+
+def test_norms_that_the_models_own_train_holds_in_evaluation() -> None:
+    assert layers_of("NW301", still(Held())) == ["norm1", "norm2"]
+    assert layers_of("NW301", still(Net())) == []

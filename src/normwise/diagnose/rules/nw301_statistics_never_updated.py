@@ -58,7 +58,7 @@ def _frozen(state: NormState, facts: Facts) -> bool:
     norm = state.module
     if not facts.subject.model.training or not any(p.requires_grad for p in norm.parameters()):
         return False
-    return not norm.training or not _can_train(norm)
+    return not norm.training or state.evaluates or not _can_train(norm)
 
 
 def _misses(state: NormState) -> bool:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normwise.diagnose.facts import Facts
-from normwise.diagnose.outcome import begins_slowly, decades, layer_figure, learned_little, observed
+from normwise.diagnose.outcome import (
+    begins_slowly,
+    decades,
+    falls_short,
+    layer_figure,
+    learned_little,
+    observed,
+)
 from normwise.diagnose.remedies import normalize_or_draw
 from normwise.diagnose.rule import Found, Rule
 from normwise.diagnose.subject import Setup
@@ -35,7 +42,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     else:
         later = [decades(seen) for step, seen in run.observed if step >= run.steps // 4]
         persistent = bool(later) and sum((each or 0.0) >= _DECADES for each in later) * 2 >= len(later)
-        bad = lost >= _DECADES and persistent and learned_little(run) and not begins_slowly(facts)
+        little = learned_little(run) or (lost >= _ROOT and falls_short(run))
+        bad = lost >= _DECADES and persistent and little and not begins_slowly(facts)
         sure = 0.95 if lost >= _ROOT else 0.9
     if bad:
         yield _found(start, lost, sure)

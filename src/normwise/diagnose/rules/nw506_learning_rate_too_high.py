@@ -27,7 +27,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     if run is None or setup is None or update is None or not run.losses:
         return
     rise = _rise(run)
-    harms = learned_little(run) or (falls_short(run) and rise > _RISE)
+    harms = learned_little(run) or ((falls_short(run) or _ends_higher(run)) and rise > _RISE)
     if (update < _WHOLE and not harms) or (update < 2 * _WHOLE and begins_slowly(facts)):
         return
     if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):
@@ -47,6 +47,11 @@ def _check(facts: Facts) -> Iterator[Found]:
         code_lines=(f"optimizer = torch.optim.{setup.optimizer.name}(model.parameters(), lr={lower:.2g})",),
         applicability="changes training",
     )
+
+
+def _ends_higher(run: RunFacts) -> bool:
+    """Whether the loss ends above its beginning: classes may be right all the same."""
+    return bool(run.evaluated) and run.evaluated[-1].train_loss > run.evaluated[0].train_loss
 
 
 def _rise(run: RunFacts) -> float:

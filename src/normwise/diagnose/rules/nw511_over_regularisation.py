@@ -18,8 +18,11 @@ from normwise.results.diagnosis import Evidence, Finding
 _LARGE = 0.1
 """‖Δw‖ / ‖w‖ of a step that is too large, as for NW506."""
 
-_PULL = 1.0
-"""‖decay · w‖ / ‖gradient‖: the penalty pulls harder than the data."""
+_SHRINKS = 0.3
+"""What decay alone would take off the weights in the whole training."""
+
+_PULL = 0.5
+"""‖decay · w‖ / ‖gradient‖; where both are in balance it is 1, and weights stay where the penalty wants them."""
 
 _RATE, _SURE_RATE = 0.7, 0.85
 """Dropout rates above leave hardly anything; the second whatever comes of the training."""
@@ -33,12 +36,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     decay, update = setup.optimizer.weight_decay, early_update(run) or 0.0
     # Of steps that are too large for other reasons the decay is no cause.
     shrinks = setup.optimizer.lr * decay
-    if (
-        pull is not None
-        and pull > _PULL
-        and learned_little(run)
-        and (update < _LARGE or shrinks > update / 10)
-    ):
+    to_blame = shrinks * run.steps > _SHRINKS and (update < _LARGE or shrinks > update / 10)
+    if pull is not None and pull > _PULL and learned_little(run) and to_blame:
         yield Found(
             "",
             f"a weight decay of {decay:g} pulls {pull:.2g} times as hard as the data",
