@@ -37,7 +37,7 @@ def _slow(facts: Facts) -> Vital:
 def _reached(run: RunFacts) -> str:
     """By loss or by metric, whichever is more: a loss may grow again while answers become right."""
     if progress(run) >= gained(run):
-        return f"{100 * max(progress(run), 0):.0f} % of the loss is gone"
+        return f"{100 * min(max(progress(run), 0), 1):.0f} % of the loss is gone"
     return f"{100 * max(gained(run), 0):.0f} % of the way to a perfect answer is done"
 
 

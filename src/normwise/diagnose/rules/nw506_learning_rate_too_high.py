@@ -15,6 +15,9 @@ from normwise.results.diagnosis import Evidence, Finding
 _LARGE = 0.1
 """‖Δw‖ / ‖w‖ of one step: TheDeepChecker's upper bound."""
 
+_SURE = 0.3
+"""A step that is to blame where training falls short, though the loss does not rise."""
+
 _WHOLE = 1.0
 """A step as large as the weights themselves is too large whatever comes of it."""
 
@@ -27,7 +30,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     if run is None or setup is None or update is None or not run.losses:
         return
     rise = _rise(run)
-    harms = learned_little(run) or ((falls_short(run) or _ends_higher(run)) and rise > _RISE)
+    harms = learned_little(run) or (falls_short(run) and update > _SURE)
+    harms = harms or ((falls_short(run) or _ends_higher(run)) and rise > _RISE)
     if (update < _WHOLE and not harms) or (update < 2 * _WHOLE and begins_slowly(facts)):
         return
     if update <= _LARGE and not (rise > _RISE and update > _LARGE / 10 and learned_little(run)):

@@ -14,15 +14,16 @@ from normwise.results.diagnosis import Evidence, Finding
 _SMALL = 2e-4
 """‖Δw‖ / ‖w‖ of one step; near TheDeepChecker's lower bound of 1e-4."""
 
+_TINY = _SMALL / 4
+"""Too small though four times the steps get somewhere."""
+
 
 def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
     if run is None or setup is None or run.diverged is not None or not learned_little(run):
         return
-    if begins_slowly(facts):
-        return
     update = typical_update(run)
-    if update is None or not 0 < update < _SMALL:
+    if update is None or not 0 < update < _SMALL or (update > _TINY and begins_slowly(facts)):
         return
     higher = setup.optimizer.lr * (10 if update > _SMALL / 10 else 100)
     yield Found(
