@@ -18,6 +18,10 @@ _MOST = 0.5
 _CERTAIN = 0.95
 
 
+_NEARLY_ALL = 0.95
+"""Through what is left hardly a gradient gets: other findings follow from it."""
+
+
 def _check(facts: Facts) -> Iterator[Found]:
     start, run = facts.start, facts.run
     if start is None:
@@ -40,7 +44,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         first.name,
         f"{100 * (first.dead or 0):.0f} % of the {first.units} units of `{first.name}` are dead {when}: no sample "
         f"gets through their {first.activation}",
-        sure,
+        0.96 if (first.dead or 0) > _NEARLY_ALL and run is not None else sure,
         (Evidence("dead units", 100 * (first.dead or 0), "at most 50", "%"),),
         (_figure(start if run is None or not run.observed else run.observed[-1][1]),),
         remedy="a lower learning rate if they died while training; else another initialization of weights and "

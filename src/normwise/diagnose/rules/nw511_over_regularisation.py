@@ -37,6 +37,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     # Of steps that are too large for other reasons the decay is no cause.
     shrinks = setup.optimizer.lr * decay
     to_blame = shrinks * run.steps > _SHRINKS and (update < _LARGE or shrinks > update / 10)
+    # Where the decay goes through Adam's division, its share of a step is another.
+    to_blame = to_blame or (setup.optimizer.name not in ("SGD", "AdamW") and update < _LARGE)
     if pull is not None and pull > _PULL and learned_little(run) and to_blame:
         yield Found(
             "",
