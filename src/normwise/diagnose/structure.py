@@ -151,6 +151,11 @@ class Flow:
             source = self.source(source)
         return tuple(passed), source
 
+    def layer_before(self, step: Step) -> str:
+        """The name of the layer whose outputs a function takes: functions have no name."""
+        _, source = self.before(step, ("reshape", "move", "dropout", "affine", "norm"))
+        return step.name if source is None else source.name
+
     def reach_output(self, step: Step, through: Collection[str]) -> bool:
         """Whether what a step gives goes into the model's output by steps of these kinds, and nowhere else."""
         passed, reader = self.after(step, through)

@@ -27,7 +27,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     squash = {"_softmax": "softmax", "sigmoid": "sigmoid"}[_op(last)]
     yield Found(
-        last.name if last.module is not None else _feeding(found, last),
+        last.name if last.module is not None else found.layer_before(last),
         f"the model ends with {squash}, and its loss applies {takes} to that, which takes scores",
         0.6 if facts.subject.made_up else 0.98,
         remedy="return the scores; take their softmax where probabilities are asked for",
@@ -46,12 +46,6 @@ def _squashes(found: Flow, end: Step) -> Step | None:
 
 def _op(step: Step) -> str:
     return next(op for op in step.ops if op in ("_softmax", "_log_softmax", "sigmoid"))
-
-
-def _feeding(found: Flow, step: Step) -> str:
-    """The layer whose outputs a function takes: functions have no name."""
-    _, source = found.before(step, (*_BETWEEN, "affine", "norm"))
-    return step.name if source is None else source.name
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:

@@ -50,7 +50,7 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     named = last.module is not None
     yield Found(
-        last.name if named else _feeding(found, last),
+        last.name if named else found.layer_before(last),
         said,
         0.6 if facts.subject.made_up else 0.97,
         evidence,
@@ -70,12 +70,6 @@ def _activation(found: Flow, end: Step) -> Step | None:
 
 def _alone(step: Step) -> bool:
     return step.module is None or isinstance(step.module, _MODULES)
-
-
-def _feeding(found: Flow, step: Step) -> str:
-    """The layer whose outputs a function takes: functions have no name."""
-    _, source = found.before(step, (*_BETWEEN, "affine", "norm"))
-    return step.name if source is None else source.name
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:
