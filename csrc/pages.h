@@ -1,0 +1,32 @@
+// Large pages for large outputs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace nw {
+namespace NW_ISA {
+
+// Ask the system to back memory that is about to be written as a whole by its large pages, where it gives them on request.
+//
+// malloc maps large blocks anew, and their first touch then costs more than the kernel that writes them: a fault for each 4 KiB.
+// With pages of 2 MiB it costs a fifth. Nothing changes where the block is in use already, or where the system does not offer it.
+static inline void ask_for_large_pages(void* from, int64_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    constexpr int64_t LEAST = int64_t{4} << 20;
+    constexpr uintptr_t PAGE = uintptr_t{2} << 20;
+    if (from == nullptr || bytes < LEAST) return;
+    const uintptr_t begin = (reinterpret_cast<uintptr_t>(from) + PAGE - 1) & ~(PAGE - 1);
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes)) & ~(PAGE - 1);
+    if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+    (void)from, (void)bytes;
+#endif
+}
+
+}  // namespace NW_ISA
+}  // namespace nw
