@@ -202,7 +202,7 @@ CASES: dict[str, tuple[Callable[[Path], list[str]], list[str]]] = {
     "unknown data set": (typed("wein"), ["data set 'wein'", "Did you mean 'wine'", "digits"]),
     "no such file": (typed("./data.csv", "--target", "kind"), ["./data.csv must exist"]),
     "unknown column": (wrong_column, ["'kinds'", "Did you mean 'kind'", "height, kind, weight"]),
-    "no target": (no_target, ["height", "weight", "kind", "normwise compare data.csv --target"]),
+    "no target": (no_target, ["height", "weight", "kind", "for example --target"]),
     "infinity in a column": (infinite_value, ["height", "finite", "row 41"]),
     "infinity in the target": (infinite_target, ["'weight' must be finite", "inf in row 41"]),
     "NaN in an array": (nan_in_array, ["data.npz", "finite", "NaN", "row 4"]),
@@ -319,15 +319,16 @@ def test_bad_input_ends_in_one_message_and_leaves_nothing_behind(cli: Cli, tmp_p
     assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
 
 
-def test_the_command_that_a_missing_target_suggests_works_as_far_as_its_data(
+def test_the_option_that_a_missing_target_suggests_works_as_far_as_its_data(
     cli: Cli, tmp_path: Path
 ) -> None:
     (tmp_path / "my data").mkdir()
     table(tmp_path / "my data" / "one two.csv", good_rows())
     answer = cli("compare", "my data/one two.csv")
-    found = re.search(r"normwise (compare .*?--target \S+)", answer.err)
+    found = re.search(r"for example (--target \S+)", answer.err)
     assert found is not None, answer.err
-    again = cli(*shlex.split(found[1].rstrip(".")), "--batch-size", "5000")
+    suggested = shlex.split(found[1].rstrip("."))
+    again = cli("compare", "my data/one two.csv", *suggested, "--batch-size", "5000")
     assert "--batch-size 5000" in again.err  # the next thing wrong, which is asked after the data was read
 
 

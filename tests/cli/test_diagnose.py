@@ -232,6 +232,7 @@ def test_remedies_are_tried_where_there_is_data(
         (("net.py:Net", "--shape", "20", "--prove"), "--prove trains"),
         (("net.py:Net", "--shape", "20", "--raw"), "--raw keeps the units of data"),
         (("net.py:Net", "--data", "wine", "--prove", "--seeds", "2"), "--seeds must be at least 5"),
+        (("net.py:Net", "--data", "wine", "--seeds", "6"), "add --prove"),
         (("net.py:Net", "--shape", "20", "--unsafe"), "add --fix"),
         (("net.py:Net", "--shape", "twenty"), "whole numbers above 0"),
         (("net.py:Net", "--shape", "21", "--model-args", "in_features=20"), "a forward pass"),

@@ -195,8 +195,9 @@ def test_what_is_no_model_is_told_what_it_is(file: Path) -> None:
 BUILDS = {
     "parameters": (
         "def build(width, depth):\n    pass",
-        "net.py:build: `width` and `depth` of build must have a value. Got none: there is no default, and nothing of "
-        "the data goes by that name. hint: --model-args width=VALUE for each, or write a function build()",
+        "net.py:build: `width` and `depth` of build must have a value. Got none: there is no default, and no size "
+        "of the data goes by that name, as in_features, in_channels, in_shape and out_features do. hint: --model-args "
+        "width=VALUE for each, or write a function build()",
     ),
     "nothing": (
         "def build():\n    nn.Linear(20, 3)",

@@ -49,7 +49,7 @@ def diagnose(
     fix: a.Fix = False,
     unsafe: a.Unsafe = False,
     prove: a.Prove = False,
-    seeds: a.Seeds = 5,
+    seeds: a.Seeds = None,
     format: a.FormatName = None,
     out: a.Out = None,
     json: a.Json = False,
@@ -120,12 +120,16 @@ def _sizes(
     return tuple(map(int, parts))
 
 
-def _check_trials(*, fix: bool, unsafe: bool, prove: bool, seeds: int) -> None:
+def _check_trials(*, fix: bool, unsafe: bool, prove: bool, seeds: int | None) -> None:
     if unsafe and not fix:
         raise ArgumentError(
             explain(_WHO, "--unsafe says which remedies --fix applies", "no --fix", "add --fix")
         )
-    if prove:
+    if seeds is not None:
+        if not prove:
+            raise ArgumentError(
+                explain(_WHO, "--seeds says how often --prove trains", "no --prove", "add --prove")
+            )
         from normwise.diagnose.prove import FEWEST
 
         if seeds < FEWEST:
@@ -189,11 +193,11 @@ def _examined(
     return suppressed(diagnosis, configuration.suppress)
 
 
-def _proven(found: Found, diagnosis: Diagnosis, seeds: int) -> Diagnosis:
+def _proven(found: Found, diagnosis: Diagnosis, seeds: int | None) -> Diagnosis:
     from rich.console import Console
 
     from normwise.diagnose.from_files import explained
-    from normwise.diagnose.prove import prove
+    from normwise.diagnose.prove import FEWEST, prove
     from normwise.models.user_guard import stdout_to_stderr
 
     words = "trying the remedies in paired trainings"
@@ -201,7 +205,7 @@ def _proven(found: Found, diagnosis: Diagnosis, seeds: int) -> Diagnosis:
         proofs = prove(
             found.subject,
             diagnosis.findings,
-            seeds=seeds,
+            seeds=FEWEST if seeds is None else seeds,
             progress=lambda done, total: status.update(f"{words}: {done} of {total}"),
         )
     note = () if proofs else ("nothing to prove: no finding has a remedy that can be applied",)

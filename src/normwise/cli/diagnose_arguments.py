@@ -80,7 +80,7 @@ Prove = Annotated[
         "--prove",
     ),
 ]
-Seeds = Annotated[int, _option("Of --prove, at least 5.", _ANSWER)]
+Seeds = Annotated[int | None, _option("Of --prove: at least 5, and 5 by default.", _ANSWER)]
 FormatName = Annotated[str | None, _option("On stdout: text, json, github or html.", _ANSWER, "--format")]
 Out = Annotated[
     list[Path] | None,

@@ -140,10 +140,9 @@ def _plain(name: str) -> str:
 def _no_target(path: Path, columns: Sequence[str]) -> str:
     lowered = {name.lower(): name for name in reversed(columns)}
     guess = next((lowered[name] for name in _LIKELY_TARGETS if name in lowered), columns[-1])
-    command = f"normwise compare {shlex.quote(str(path))} --target {shlex.quote(guess)}"
     return explain(
         "load",
         f"a table needs the name of the column to predict; {path} has {listing(columns, limit=30)}",
         "no target",
-        f"for example {command}",
+        f"for example --target {shlex.quote(guess)}",
     )

@@ -34,7 +34,7 @@ def prove(
     subject: Subject,
     findings: Iterable[Finding],
     *,
-    seeds: int = 5,
+    seeds: int = FEWEST,
     steps: int | None = None,
     first_seed: int = 0,
     dependents: bool = False,

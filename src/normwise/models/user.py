@@ -171,7 +171,10 @@ class UserModel:
             if filled.missing:
                 names = [f"`{name}`" for name in filled.missing]
                 must = f"{listed(names)} of {self._name} must have a value"
-                got = "none: there is no default, and nothing of the data goes by that name"
+                got = (
+                    "none: there is no default, and no size of the data goes by that name, as in_features, "
+                    "in_channels, in_shape and out_features do"
+                )
                 also = " for each" if len(names) > 1 else ""
                 hint = (
                     f"--model-args {filled.missing[0]}=VALUE{also}, or write a function build() that gives it"

@@ -24,11 +24,11 @@ Role = Literal["outputs", "channels", "columns", "shape", "side", "norm", "activ
 _NAMES: dict[Role, str] = {
     "outputs": "out_features num_classes n_classes classes n_class num_class class_num nb_classes output_dim "
     "out_dim dim_out output_size out_size num_outputs n_outputs n_out num_labels n_labels out_channels "
-    "d_out c_out ch_out output_features num_output n_output n_targets num_targets",
+    "d_out c_out ch_out output_features num_output n_output n_targets num_targets outputs",
     "channels": "in_channels in_chans channels_in in_channel in_ch input_channels image_channels img_channels "
     "num_input_channels num_channels n_channels c_in ch_in channel_in channels",
     "columns": "in_features input_dim in_dim dim_in input_size in_size num_features n_features input_features "
-    "num_inputs n_inputs n_input num_input n_in d_in d_numerical n_num_features num_numerical_features",
+    "num_inputs n_inputs n_input num_input n_in d_in d_numerical n_num_features num_numerical_features inputs",
     "shape": "in_shape input_shape image_shape img_shape",
     "side": "image_size img_size",
     "norm": "norm norm_layer normalization normalization_layer norm_type norm_name",
