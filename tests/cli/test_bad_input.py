@@ -319,9 +319,7 @@ def test_bad_input_ends_in_one_message_and_leaves_nothing_behind(cli: Cli, tmp_p
     assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
 
 
-def test_the_option_that_a_missing_target_suggests_works_as_far_as_its_data(
-    cli: Cli, tmp_path: Path
-) -> None:
+def test_the_option_that_a_missing_target_suggests_works_as_far_as_its_data(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "my data").mkdir()
     table(tmp_path / "my data" / "one two.csv", good_rows())
     answer = cli("compare", "my data/one two.csv")
