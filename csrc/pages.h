@@ -17,7 +17,7 @@ namespace NW_ISA {
 // With pages of 2 MiB it costs a fifth. Nothing changes where the block is in use already, or where the system does not offer it.
 static inline void ask_for_large_pages(void* from, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr int64_t LEAST = int64_t{4} << 20;
+    constexpr int64_t LEAST = int64_t{2} << 20;
     constexpr uintptr_t PAGE = uintptr_t{2} << 20;
     if (from == nullptr || bytes < LEAST) return;
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(from) + PAGE - 1) & ~(PAGE - 1);
