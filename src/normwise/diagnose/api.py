@@ -82,7 +82,7 @@ def diagnose(
         targets = _made_up_targets(model, inputs)
     if loss is None and targets is not None:
         loss = default_loss(targets)
-    choice = OptimizerChoice() if optimizer is None else OptimizerChoice.of(optimizer)
+    choice = OptimizerChoice() if optimizer is None else OptimizerChoice.of(optimizer, model)
     size = min(batch_size or loaded or given or 64, len(data.inputs)) if data is not None else _MADE_UP
     setup = None if loss is None or data is None else Setup(model, choice, size, loss, example=inputs)
     subject = Subject(

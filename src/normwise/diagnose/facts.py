@@ -51,7 +51,8 @@ class DataFacts:
         scales: standard deviation of each column, or channel of an image.
         means: of each.
         constant: columns or channels without any spread.
-        counts: rows of each class; empty for regression.
+        blank: those of them that hold nothing but zero, or what is common in other columns, too.
+        counts: rows of each class; empty for regression, and where a sample has many labels.
         target_mean, target_std: of a regression's target; else None.
         rows: that were looked at.
         not_finite: values that are not finite.
@@ -60,6 +61,7 @@ class DataFacts:
     scales: tuple[float, ...]
     means: tuple[float, ...]
     constant: tuple[int, ...]
+    blank: tuple[int, ...]
     counts: tuple[int, ...]
     target_mean: float | None
     target_std: float | None
@@ -136,6 +138,7 @@ class Facts:
         scoring: what the loss does with the outputs of the batch.
         longer: the training again, four times as long and not watched, where `run` has got little done.
         mixes: the answer for a sample depends on the others of its batch.
+        silent: recurrent layers, embeddings and attentions that are to train and get no gradient from the batch.
     """
 
     subject: Subject
@@ -151,6 +154,7 @@ class Facts:
     scoring: Scoring | None = None
     longer: RunFacts | None = None
     mixes: bool = False
+    silent: tuple[str, ...] = ()
 
     @property
     def have(self) -> frozenset[str]:

@@ -24,12 +24,22 @@ _FEWEST = 10
 
 
 def as_model(model: Any) -> nn.Module:
-    """The model itself.
+    """The model itself, out of what compiles it or spreads it over devices.
 
     Raises:
-        ArgumentError: it is none.
+        ArgumentError: it is none, or a scripted one.
     """
+    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module
     if isinstance(model, nn.Module):
+        scripted = next(
+            (name for name, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)), None
+        )
+        if scripted is not None:
+            got = f"`{scripted}` scripted" if scripted else "a scripted module"
+            hint = "give the module before torch.jit"
+            raise ArgumentError(explain(_WHO, "hooks must see what runs", got, hint))
         return model
     is_class = isinstance(model, type)
     got = f"the class {model.__name__}" if is_class else f"a {type(model).__name__}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,8 +27,14 @@ from normwise.monitor.preserve import preserved
 from normwise.surgery._convert_kinds import kind_of
 from normwise.surgery._insert_norms import is_norm
 
+UNOBSERVED = (nn.RNNBase, nn.RNNCellBase, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention)
+"""Layers with weights that `observe` does not look into."""
+
 _LONGER = 4
 """Times the steps, before a training is said to get nowhere."""
+
+_USUAL = 0.1
+"""Share of values that make one the background of all."""
 
 _DRAWS = 3
 """Other initial draws from which a builder's networks are trained."""
@@ -66,6 +73,7 @@ def _measured(subject: Subject) -> Facts:
         scoring_of(subject) if start is not None else None,
         _longer(subject, trained),
         start is not None and mixes_samples(subject),
+        _silent(subject) if start is not None else (),
     )
 
 
@@ -115,6 +123,32 @@ def _observed(subject: Subject, *, training: bool) -> Observation | None:
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
         must, got = "model and loss must run on the batch", f"{type(error).__name__}: {error}".rstrip(".")
         raise ArgumentError(explain("diagnose", must, got)) from error
+
+
+def _silent(subject: Subject) -> tuple[str, ...]:
+    """Layers beside linear ones and convolutions, which `observe` looks at, that no gradient reaches."""
+    named = [(name, m) for name, m in subject.model.named_modules() if isinstance(m, UNOBSERVED)]
+    owned = {
+        name: [p for p in m._parameters.values() if p is not None and p.requires_grad] for name, m in named
+    }
+    wanted = [p for parameters in owned.values() for p in parameters]
+    if not wanted or subject.loss is None or subject.targets is None:
+        return ()
+    with preserved(subject.model, training=True), torch.enable_grad():
+        torch.manual_seed(0)
+        loss = subject.loss(run_on(subject.model, subject.inputs), subject.targets)
+        if not loss.requires_grad:
+            return tuple(name for name, parameters in owned.items() if parameters)
+        reached = {
+            id(p)
+            for p, gradient in zip(wanted, torch.autograd.grad(loss, wanted, allow_unused=True), strict=True)
+            if gradient is not None
+        }
+    return tuple(
+        name
+        for name, parameters in owned.items()
+        if parameters and not reached.intersection(map(id, parameters))
+    )
 
 
 def _uniform(subject: Subject, start: Observation | None) -> float | None:
@@ -198,6 +232,8 @@ def data_facts(inputs: Tensor, targets: Tensor, classes: int) -> DataFacts:
         if inputs.is_floating_point()
         else inputs.new_zeros(len(inputs), 0, dtype=torch.float32)
     )
+    if x.dim() == 1:
+        x = x[:, None]
     columns = x.transpose(0, 1).flatten(1) if x.dim() > 2 else x.T
     finite = torch.isfinite(columns)
     clean = torch.where(finite, columns, 0.0)
@@ -210,14 +246,27 @@ def data_facts(inputs: Tensor, targets: Tensor, classes: int) -> DataFacts:
         tuple(map(float, scales)),
         tuple(map(float, means)),
         tuple(constant),
+        _blank(clean, means, constant) if x.dim() == 2 else (),
         ()
-        if regression
+        if regression or targets.dim() > 1  # words and pixels are never evenly spread
         else tuple(torch.bincount(targets.flatten().clamp_min(0), minlength=classes).tolist()),
         float(targets.double().mean()) if regression else None,
         float(targets.double().std()) if regression else None,
         len(x),
         int((~finite).sum()),
     )
+
+
+def _blank(columns: Tensor, means: Tensor, constant: Sequence[int]) -> tuple[int, ...]:
+    """Constant columns of zeros, and of what many a value of the others is, as the margin of a picture."""
+    others = torch.ones(len(columns), dtype=torch.bool)
+    others[list(constant)] = False
+    varying = columns[others]
+
+    def usual(value: Tensor) -> bool:
+        return bool(varying.numel()) and float(((varying - value).abs() <= 1e-6).float().mean()) >= _USUAL
+
+    return tuple(i for i in constant if abs(means[i]) <= 1e-6 or usual(means[i]))
 
 
 def default_loss(targets: Tensor) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from normwise.diagnose.facts import Evaluated, RunFacts
 from normwise.diagnose.subject import Data, Loss, Setup
+from normwise.models.left_alone import detached_copy
 from normwise.monitor.observe import Observation, observe
 from normwise.monitor.preserve import preserved
 from normwise.monitor.signals import WEIGHTED
@@ -23,6 +23,12 @@ _SEEN = 32
 
 _ROWS = 512
 """Samples of each part that are evaluated."""
+
+_VALUES = 1 << 18
+"""Numbers in the answers for which the best constant is looked for."""
+
+_DESCENT = 100
+"""Steps to it."""
 
 
 def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = True) -> RunFacts:
@@ -38,7 +44,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
     from normwise.diagnose.measure import norm_states  # it measures what this room trains
 
     data = _transformed(data, setup)
-    model = copy.deepcopy(setup.model).train(not setup.evaluates)
+    model = detached_copy(setup.model).train(not setup.evaluates)
     optimizer = setup.optimizer.make(model)
     named = [(name, m.weight) for name, m in model.named_modules() if isinstance(m, WEIGHTED)]
     weights: list[tuple[str, Tensor]] = [(n, w) for n, w in named if isinstance(w, nn.Parameter)]
@@ -68,7 +74,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
             optimizer.zero_grad(set_to_none=True)
             loss = setup.loss(model(inputs), targets)
             loss.backward()  # type: ignore[no-untyped-call]
-            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            gradients = [_dense(p.grad) for p in model.parameters() if p.grad is not None]
             norm = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
             losses.append(float(loss.detach()))
             norms.append(norm)
@@ -100,6 +106,11 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
         _baseline_loss(model, data, setup.loss),
         norm_states(model, data.inputs[:batch]) if diverged is None and watch else (),
     )
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """The values of a sparse one, as an embedding may have; the others are zero."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def _transformed(data: Data, setup: Setup) -> Data:
@@ -153,24 +164,42 @@ def metric_of(output: Any, targets: Tensor, data: Data) -> float:
 
 
 def _baseline_loss(model: nn.Module, data: Data, loss: Loss) -> float:
-    """Of the frequencies of the classes, or of the mean; infinite where the model gives something else."""
+    """Of the best answer that does not look at its input; infinite where the model gives no tensor."""
     inputs, targets = data.inputs[:_ROWS], data.targets[:_ROWS]
     with preserved(model, training=False), torch.no_grad():
         few = model(inputs[:2])
-    if not isinstance(few, Tensor):
+    if not isinstance(few, Tensor) or not few.is_floating_point():
         return math.inf
-    shape = few.shape[1:]
-    if data.task == "regression":
-        constant = targets.mean() if math.prod(shape) == targets[0].numel() else None
-    else:
-        counts = _counts(targets, data.classes).float()
-        constant = (counts / len(targets)).clamp_min(1e-6).log() if tuple(shape) == (data.classes,) else None
-    if constant is None:
+    rows = max(2, min(len(inputs), _VALUES // max(1, few[0].numel())))
+    constants = [few.mean(dim=0)]
+    if data.task == "classification" and tuple(few.shape[1:]) == (data.classes,):
+        shares = _counts(targets, data.classes).float() / len(targets)
+        constants.append(shares.clamp_min(1e-6).log())
+    elif data.task == "regression" and few[0].numel() == targets[0].numel():
+        constants.append(targets.float().mean(dim=0).reshape(few.shape[1:]))
+    return min(_descended(constant, targets[:rows], loss) for constant in constants)
+
+
+def _descended(constant: Tensor, targets: Tensor, loss: Loss) -> float:
+    """The least loss that a constant answer has on its way down from this one; infinite where the loss takes none."""
+    if not bool(torch.isfinite(constant).all()):
         return math.inf
+    answer = constant.detach().float().clone().requires_grad_(True)
+    optimizer = torch.optim.Adam([answer], lr=0.03 * (1.0 + float(answer.detach().abs().mean())))
+    best = math.inf
     try:
-        return float(loss(constant.expand(len(inputs), *shape).clone(), targets))
+        with torch.enable_grad():
+            for _ in range(_DESCENT):
+                optimizer.zero_grad()
+                value = loss(answer.expand(len(targets), *answer.shape), targets)
+                if not math.isfinite(float(value.detach())):
+                    break
+                best = min(best, float(value.detach()))
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
     except Exception:  # a loss of somebody's own may take probabilities, or anything
-        return math.inf
+        return best
+    return best
 
 
 def _counts(targets: Tensor, classes: int) -> Tensor:

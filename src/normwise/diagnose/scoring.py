@@ -24,6 +24,16 @@ _OF_SCORES: dict[Any, str] = {
     F.binary_cross_entropy_with_logits: "binary_cross_entropy_with_logits",
 }
 
+_BINARY = (F.binary_cross_entropy, F.binary_cross_entropy_with_logits)
+_CLAMPS: dict[Any, tuple[tuple[str, float], tuple[str, float]]] = {
+    **dict.fromkeys(
+        (torch.clamp, torch.clip, Tensor.clamp, Tensor.clamp_, Tensor.clip, Tensor.clip_),
+        (("min", -math.inf), ("max", math.inf)),
+    ),
+    F.hardtanh: (("min_val", -1.0), ("max_val", 1.0)),
+}
+"""Of functions that clamp, the names of both bounds, and what they are where nothing is given."""
+
 _ROWS = 8
 """Samples whose losses are taken one by one."""
 
@@ -38,6 +48,9 @@ class Scoring:
         broadcast: whether each output is held against the targets of other samples, too.
         mass: of what nll_loss gets, the sum over classes of the exponentials, at the sample where it is furthest from
             1; None where the loss does not call it.
+        stray: of the targets of a binary cross-entropy the share that is not between 0 and 1, the least, the largest;
+            None where all are.
+        clamped: between which numbers the model clamps its outputs last; None where it does not.
     """
 
     takes: str
@@ -45,22 +58,26 @@ class Scoring:
     target_shape: tuple[int, ...]
     broadcast: bool
     mass: float | None = None
+    stray: tuple[float, float, float] | None = None
+    clamped: tuple[float, float] | None = None
 
 
 def scoring_of(subject: Subject) -> Scoring | None:
     """Compute the loss of a batch in evaluation; None without batch, loss, or one tensor of outputs."""
     if subject.loss is None or subject.targets is None or subject.inputs is None:
         return None
-    calls = _Calls()
+    calls, clamps = _Calls(), _Clamps()
     with preserved(subject.model, training=False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's of sizes is a finding here
-        output = run_on(subject.model, subject.inputs)
+        with clamps:
+            output = run_on(subject.model, subject.inputs)
         with calls:
             subject.loss(output, subject.targets)
         if not isinstance(output, Tensor):
             return None
         broadcast = _broadcasts(subject.loss, output[:_ROWS], subject.targets[:_ROWS])
-    return Scoring(calls.name, tuple(output.shape), tuple(subject.targets.shape), broadcast, calls.mass)
+    shapes = tuple(output.shape), tuple(subject.targets.shape)
+    return Scoring(calls.name, *shapes, broadcast, calls.mass, calls.stray, clamps.of(output))
 
 
 def _broadcasts(loss: Loss, output: Tensor, targets: Tensor) -> bool:
@@ -86,13 +103,14 @@ class _Calls(TorchFunctionMode):
 
     Attributes:
         name: of the function; "" where there was none.
-        mass: as `Scoring` has it.
+        mass, stray: as `Scoring` has them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.name = ""
         self.mass: float | None = None
+        self.stray: tuple[float, float, float] | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -102,4 +120,39 @@ class _Calls(TorchFunctionMode):
         if func is F.nll_loss and self.mass is None and args and args[0].dim() > 1:
             sums = args[0].detach().double().exp().sum(dim=1).flatten()
             self.mass = float(sums[(sums - 1).abs().argmax()])
-        return func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if func in _BINARY:
+            targets = (args[1] if len(args) > 1 else given["target"]).detach()
+            share = float(((targets < 0) | (targets > 1)).float().mean())
+            if share:
+                self.stray = share, float(targets.min()), float(targets.max())
+        return func(*args, **given)
+
+
+class _Clamps(TorchFunctionMode):
+    """Notes what was clamped last, and between which numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: tuple[Tensor, float, float] | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        output = func(*args, **given)
+        if func in _CLAMPS:
+            named = _CLAMPS[func]
+            bounds = [
+                args[i] if len(args) > i else given.get(name) for i, (name, _) in enumerate(named, start=1)
+            ]
+            if not any(isinstance(bound, Tensor) for bound in bounds):
+                low, high = (u if b is None else float(b) for b, (_, u) in zip(bounds, named, strict=True))
+                self._last = (output, low, high)
+        return output
+
+    def of(self, output: Tensor) -> tuple[float, float] | None:
+        """The bounds, where it is the outputs, or a view of them, that were clamped."""
+        if self._last is None or self._last[0].data_ptr() != output.data_ptr():
+            return None
+        return self._last[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from normwise.errors import ArgumentError, explain
 from normwise.regularizers import parameter_groups
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -24,12 +26,16 @@ class OptimizerChoice:
         lr: learning rate.
         options: further arguments, such as momentum and weight_decay.
         spares_norms: weight decay leaves norms and biases out.
+        factors: of the learning rate, by the names of parameters: 0 where one stays as it is, 1 for other names.
+        kind: the class, where it is none of torch's.
     """
 
     name: str = "SGD"
     lr: float = 0.1
     options: tuple[tuple[str, Any], ...] = ()
     spares_norms: bool = True
+    factors: tuple[tuple[str, float], ...] = ()
+    kind: type[Optimizer] | None = None
 
     @property
     def weight_decay(self) -> float:
@@ -42,25 +48,64 @@ class OptimizerChoice:
 
     def make(self, model: nn.Module) -> Optimizer:
         """The optimizer for the parameters of a model."""
-        kind: Any = getattr(torch.optim, self.name)
+        kind: Any = self.kind or getattr(torch.optim, self.name)
         options = dict(self.options)
         decay = float(options.pop("weight_decay", 0.0))
+        factors = dict(self.factors)
+        by_id = {id(p): factors.get(name, 1.0) for name, p in model.named_parameters()}
         trained = [p for p in model.parameters() if p.requires_grad]
-        groups: Any = [{"params": trained, "weight_decay": decay}]
+        groups: list[dict[str, Any]] = [{"params": trained, "weight_decay": decay}]
         if decay and self.spares_norms:
             groups = parameter_groups(model, weight_decay=decay)
+        if any(factor != 1 for factor in factors.values()):
+            groups = [
+                {**group, "params": params, "lr": self.lr * factor}
+                for group in groups
+                for factor in sorted({by_id[id(p)] for p in group["params"]} - {0.0})
+                if (params := [p for p in group["params"] if by_id[id(p)] == factor])
+            ]
         made: Optimizer = kind(groups, lr=self.lr, **options)
         return made
 
     @classmethod
-    def of(cls, optimizer: Optimizer) -> OptimizerChoice:
-        """What an optimizer does, as far as its first group tells."""
+    def of(cls, optimizer: Optimizer, model: nn.Module) -> OptimizerChoice:
+        """What an optimizer does to a model; of options that differ from group to group, those of the first.
+
+        Raises:
+            ArgumentError: its steps need a closure.
+        """
+        name = type(optimizer).__name__
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            must, hint = "`optimizer` must step without a closure", "diagnose a training by another one"
+            raise ArgumentError(explain("diagnose", must, name, hint))
         group = optimizer.param_groups[0]
-        known = ("momentum", "nesterov", "betas", "eps", "amsgrad", "alpha", "rho")
+        known = inspect.signature(type(optimizer).__init__).parameters.keys() - {
+            "self",
+            "params",
+            "lr",
+            *_PLAIN,
+        }
         decays = {float(each.get("weight_decay", 0.0)) for each in optimizer.param_groups}
-        options = {name: group[name] for name in known if name in group}
+        options = {name: group[name] for name in sorted(known) if name in group}
         options["weight_decay"] = max(decays)
-        return cls(type(optimizer).__name__, float(group["lr"]), tuple(options.items()), len(decays) > 1)
+        # A warm-up has set all rates to 0, and keeps those that it will reach.
+        rates = {id(p): _rate(each) for each in optimizer.param_groups for p in each["params"]}
+        held = [rates[id(p)] for p in model.parameters() if rates.get(id(p))]
+        lr = held[0] if held else _rate(group)
+        found = {name: rates.get(id(p), 0.0) / (lr or 1.0) for name, p in model.named_parameters()}
+        same = not any(rates.get(id(p), 0.0) for p in model.parameters()) or set(found.values()) == {1.0}
+        factors = () if same else tuple(found.items())
+        kind = None if getattr(torch.optim, name, None) is type(optimizer) else type(optimizer)
+        return cls(name, lr, tuple(options.items()), len(decays) > 1, factors, kind)
+
+
+_PLAIN = ("foreach", "fused", "capturable", "differentiable")
+"""Options that say how to compute, and not what."""
+
+
+def _rate(group: dict[str, Any]) -> float:
+    return float(group["lr"]) or float(group.get("initial_lr", 0.0))
 
 
 @dataclass(frozen=True, eq=False)

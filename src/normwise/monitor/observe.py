@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import get_gradient_edge, saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -148,7 +148,7 @@ def observe(
 
     def layer_hook(name: str) -> Callable[..., None]:
         def note(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            if isinstance(output, Tensor):
+            if isinstance(output, Tensor) and not _in_backward():
                 edge = get_gradient_edge(output) if output.requires_grad else None
                 size = _rms(args[0]) if args else math.nan
                 moments = _moments(output)
@@ -196,14 +196,14 @@ class _Slopes(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func not in ACTIVATIONS or not self._seen or self._seen[-1].activation:
+        if func not in ACTIVATIONS or not self._seen or self._seen[-1].activation or _in_backward():
             return func(*args, **kwargs)
         received = args[0] if args else kwargs["input"]
         entry = self._seen[-1]
         entry.activation = func.__name__.rstrip("_")
         entry.edge = get_gradient_edge(received) if received.requires_grad else None
         entry.pre = _moments(received)
-        with torch.enable_grad():
+        with torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):  # no checkpoint's
             again = received.detach().clone().requires_grad_(True)
             rest = {name: value for name, value in kwargs.items() if name not in ("input", "inplace")}
             plain = getattr(torch.nn.functional, entry.activation, func)
@@ -216,6 +216,15 @@ class _Slopes(TorchFunctionMode):
         output = func(*args, **kwargs)
         entry.post = _moments(output)
         return output
+
+
+def _in_backward() -> bool:
+    """Whether a checkpoint runs a part again, which was looked at before."""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def _as_it_is(saved: Tensor) -> Tensor:
+    return saved
 
 
 def _gradients(loss: Tensor, seen: list[_Seen]) -> list[tuple[Tensor | None, Tensor | None]]:
@@ -262,8 +271,9 @@ def _weight(module: nn.Module) -> Tensor | None:
     if parametrizations is not None and "weight" in parametrizations:
         originals: list[Tensor] = list(parametrizations["weight"].parameters())
         return originals[-1]
-    weight: Tensor | None = module._parameters.get("weight")
-    return weight
+    # torch's older forms of weight and spectral normalization compute `weight` from these.
+    names = ("weight", "weight_v", "weight_orig")
+    return next((p for name in names if (p := module._parameters.get(name)) is not None), None)
 
 
 def _moments(values: Tensor) -> tuple[float, float]:

@@ -105,6 +105,53 @@ def test_weights_of_a_wrong_size(activation: str, scale: float) -> None:
     assert examined(fix(made, found), digits()).findings == ()
 
 
+def embedded(scale: float) -> nn.Module:
+    table = nn.Embedding(20, 8)
+    nn.init.normal_(table.weight, std=scale)
+    return table
+
+
+def recurrent(kind: type[nn.Module], gain: float, bias: float = 0.0) -> nn.Module:
+    cell = kind(8, 16)
+    for name, parameter in cell.named_parameters():
+        if name.startswith("weight_hh"):
+            nn.init.normal_(parameter, std=gain / 4)
+        elif name.startswith("bias"):
+            nn.init.constant_(parameter, bias)
+    return cell
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        (embedded(1.0), False),
+        (embedded(100.0), True),
+        (recurrent(nn.LSTM, 1.0), False),
+        (recurrent(nn.LSTM, 8.0), True),
+        (recurrent(nn.GRU, 1.0, bias=-20.0), True),
+        (recurrent(nn.LSTMCell, 8.0), True),
+    ],
+)
+def test_embeddings_and_recurrent_layers_of_a_wrong_size(layer: nn.Module, named: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = layer, nn.LazyLinear(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            given = x.abs().long() % 20 if isinstance(self.layer, nn.Embedding) else x
+            made = self.layer(given)
+            made = made[0] if isinstance(made, tuple) else made
+            out: Tensor = self.head(made.flatten(1))
+            return out
+
+    torch.manual_seed(0)
+    model, x = Net(), torch.randn(32, 8)
+    model(x)
+    found = nw.diagnose(model, (x, torch.randint(3, (32,))), select=["NW505"]).findings
+    assert [f.layer for f in found if "usual" in f.message] == (["layer"] if named else [])
+
+
 def test_one_layer_of_a_wrong_size_is_the_one_that_is_named() -> None:
     model = network()
     with torch.no_grad():

@@ -254,6 +254,30 @@ def test_a_regression_needs_outputs_where_its_targets_are(
     assert [f.code for f in numbers(model, targets)] == (["NW111"] if found else [])
 
 
+class Clamped(nn.Module):
+    def __init__(self, clamp: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer, self.clamp = nn.Linear(6, 1), clamp
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.clamp(self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("clamp", "found"),
+    [
+        (lambda y: y.clamp(0, 1), True),
+        (lambda y: torch.clamp(y, max=0.5), True),
+        (lambda y: y.clip(min=-100.0), False),
+        (nn.Hardtanh(0.0, 1.0), True),
+        (nn.Hardtanh(-50.0, 50.0), False),
+        (lambda y: y.clamp(0, 1) * 2 - 1, False),
+    ],
+)
+def test_a_clamp_on_outputs_keeps_them_from_targets(clamp: Callable[[Tensor], Tensor], found: bool) -> None:
+    assert [f.code for f in numbers(Clamped(clamp), ROWS[:, :1])] == (["NW111"] if found else [])
+
+
 def test_an_activation_before_a_mean_gives_scores_of_one_sign_and_is_meant() -> None:
     """As SqueezeNet ends, and trains well."""
     model = nn.Sequential(conv(4, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())

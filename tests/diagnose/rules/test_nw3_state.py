@@ -331,7 +331,7 @@ def test_an_optimizer_of_the_last_layers_alone_is_meant() -> None:
     model = Net()
     optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
     (finding,) = findings("NW304", replace(still(model), optimizer=optimizer))
-    assert "those that it does not have are random" in finding.message
+    assert "those that it does not move are random" in finding.message
 
 
 class Held(Net):

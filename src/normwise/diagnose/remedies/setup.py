@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import fields, replace
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from normwise.diagnose.subject import OptimizerChoice, Setup
 from normwise.errors import ArgumentError, explain
+from normwise.models.left_alone import detached_copy
 
 
 def copied(setup: Setup) -> Setup:
@@ -19,7 +19,7 @@ def copied(setup: Setup) -> Setup:
         ArgumentError: the model cannot be copied.
     """
     try:
-        return replace(setup, model=copy.deepcopy(setup.model))
+        return replace(setup, model=detached_copy(setup.model))
     except Exception as error:
         # Any class may have its own idea of copying, and with it its own exceptions.
         must = "the model must be one that `copy.deepcopy` copies"

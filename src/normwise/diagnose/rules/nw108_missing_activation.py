@@ -53,6 +53,9 @@ def _next_layer(found: Flow, layer: Step) -> Step | None:
         return None
     if any(step.module is not None and holds_activation(step.module) for step in between):
         return None
+    # A sum over the members of a set: what is learned of a member ends with a linear layer.
+    if isinstance(layer.module, nn.Linear) and any(step.kind == "mean" for step in between):
+        return None
     return None if _deliberate(layer.module, reader.module) else reader
 
 
@@ -62,7 +65,7 @@ def _deliberate(layer: Any, reader: Any) -> bool:
         if not isinstance(reader, nn.Linear) or layer.out_features != reader.in_features:
             return True
         return bool(layer.out_features < min(layer.in_features, reader.out_features))
-    if _separable(layer) or _rearranges(layer):
+    if _separable(layer) or _rearranges(layer) or getattr(reader, "transposed", False):
         return True
     pointwise = max(layer.kernel_size) == 1
     if isinstance(reader, nn.Linear):

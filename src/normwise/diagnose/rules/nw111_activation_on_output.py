@@ -27,26 +27,31 @@ _OUTSIDE = 0.02
 
 
 def _check(facts: Facts) -> Iterator[Found]:
+    scoring = facts.scoring
+    if scoring is None:
+        return
+    if scoring.clamped is not None:
+        said, evidence = _out_of_reach(facts, "a clamp", *scoring.clamped)
+        if said:
+            last_layer = facts.start.layers[-1].name if facts.start and facts.start.layers else ""
+            yield Found(
+                last_layer, said, 0.97, evidence, remedy="clamp what is shown, not what is trained on"
+            )
+        return
     found = flow(facts)
-    if found is None or len(found.outputs) != 1 or facts.scoring is None:
+    if found is None or len(found.outputs) != 1:
         return
     last = _activation(found, found.steps[found.outputs[0]])
     if last is None:
         return
     op = next(op for op in last.ops if op in _RANGES)
-    low, high = _RANGES[op]
-    targets, takes = facts.subject.targets, facts.scoring.takes
-    if takes and op != "sigmoid":
-        said = f"the model ends with {op}, and its loss applies {takes} to that, which takes scores of both signs"
-        evidence: tuple[Evidence, ...] = ()
-    elif not takes and targets is not None and targets.is_floating_point() and not facts.subject.made_up:
-        outside = float(((targets < low - 1e-6) | (targets > high + 1e-6)).float().mean())
-        if outside < _OUTSIDE:
-            return
-        bounds = f"{low:g} and above" if high == math.inf else f"{low:g} to {high:g}"
-        said = f"the model ends with {op}, whose outputs are {bounds}; {100 * outside:.0f} % of the targets are not"
-        evidence = (Evidence("targets out of reach", 100 * outside, "none", "%"),)
+    if scoring.takes and op != "sigmoid":
+        takes = f"{scoring.takes} to that, which takes scores of both signs"
+        said = f"the model ends with {op}, and its loss applies {takes}"
+        evidence = ()
     else:
+        said, evidence = _out_of_reach(facts, op, *_RANGES[op])
+    if not said:
         return
     named = last.module is not None
     yield Found(
@@ -58,6 +63,20 @@ def _check(facts: Facts) -> Iterator[Found]:
         code_lines=(f"model.set_submodule({last.name!r}, nn.Identity())",) if named else (),
         applicability="changes training" if named else "advice",
     )
+
+
+def _out_of_reach(facts: Facts, what: str, low: float, high: float) -> tuple[str, tuple[Evidence, ...]]:
+    """What is to be said of numbers to be learned that outputs in this range cannot reach; "" where they can."""
+    targets = facts.subject.targets
+    scores = facts.scoring is not None and facts.scoring.takes
+    if scores or targets is None or not targets.is_floating_point() or facts.subject.made_up:
+        return "", ()
+    outside = float(((targets < low - 1e-6) | (targets > high + 1e-6)).float().mean())
+    if outside < _OUTSIDE:
+        return "", ()
+    bounds = f"{low:g} and above" if high == math.inf else f"{low:g} to {high:g}"
+    said = f"the model ends with {what}, whose outputs are {bounds}; {100 * outside:.0f} % of the targets are not"
+    return said, (Evidence("targets out of reach", 100 * outside, "none", "%"),)
 
 
 def _activation(found: Flow, end: Step) -> Step | None:

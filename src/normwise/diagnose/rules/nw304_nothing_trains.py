@@ -19,6 +19,12 @@ from normwise.results.diagnosis import Evidence, Finding
 _EDGE = 1.15
 """Times the largest singular value that random weights of that spread have; trained weights are above."""
 
+_OBSERVED = 3
+"""Observations of a training, before a gradient of zero is one for good."""
+
+_SHUT = 0.99
+"""Share of dead units, or of flat entries: what these take away has rules of its own."""
+
 
 @dataclass(frozen=True)
 class _Layers:
@@ -30,6 +36,7 @@ class _Layers:
         silent: of those whose weight requires one and gets none.
         behind: of each name, the names of those that read what it gives, however far; empty without a graph.
         beside: of each name, the names of those that read the same.
+        orphans: those that read nothing that is known to come from the input: what came was no tensor on its way.
     """
 
     names: tuple[str, ...]
@@ -37,6 +44,7 @@ class _Layers:
     silent: tuple[str, ...]
     behind: dict[str, set[str]]
     beside: dict[str, set[str]]
+    orphans: tuple[str, ...]
 
     def trains(self, name: str) -> bool:
         return name not in self.frozen and name not in self.silent
@@ -47,27 +55,31 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     model = facts.subject.model
     gradients = {state.name: state.weight_gradient_rms for state in facts.start.layers}
-    names = tuple(gradients)
-    frozen = tuple(name for name in names if not _requires(model.get_submodule(name)))
-    silent = tuple(name for name in names if gradients[name] is None and name not in frozen)
+    names = (*(name for name in facts.silent if name not in gradients), *gradients)
+    frozen = tuple(name for name in gradients if not _requires(model.get_submodule(name)))
+    silent = tuple(name for name in names if gradients.get(name) is None and name not in frozen)
     layers = _Layers(names, frozen, silent, *_relations(facts, names))
     yield from _detached(layers)
     yield from _frozen(model, layers)
     yield from _left_out(facts, layers)
+    yield from _flat(facts)
 
 
-def _relations(facts: Facts, names: Collection[str]) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
-    """Of each layer those behind it, and those beside it."""
+def _relations(
+    facts: Facts, names: Collection[str]
+) -> tuple[dict[str, set[str]], dict[str, set[str]], tuple[str, ...]]:
+    """Of each layer those behind it, and those beside it; and who has lost the input."""
     behind: dict[str, set[str]] = {}
     beside: dict[str, set[str]] = {}
     found = flow(facts)
-    if found is not None:
-        steps = [step for step in found.steps if step.name in names and step.kind == "linear"]
-        for step in steps:
-            read = {found.steps[index].name for index in found.behind(step)}
-            behind.setdefault(step.name, set()).update(read.intersection(names))
-            beside.setdefault(step.name, set()).update(s.name for s in steps if s.sources == step.sources)
-    return behind, beside
+    if found is None:
+        return behind, beside, ()
+    steps = [step for step in found.steps if step.name in names and step.module is not None]
+    for step in steps:
+        read = {found.steps[index].name for index in found.behind(step)}
+        behind.setdefault(step.name, set()).update(read.intersection(names))
+        beside.setdefault(step.name, set()).update(s.name for s in steps if s.sources == step.sources)
+    return behind, beside, tuple(step.name for step in steps if not step.sources)
 
 
 def _detached(layers: _Layers) -> Iterator[Found]:
@@ -77,7 +89,10 @@ def _detached(layers: _Layers) -> Iterator[Found]:
         name
         for name in layers.silent
         # A second head that the loss does not look at is no fault of the layers.
-        if none or not layers.behind or any(map(layers.trains, layers.behind.get(name, ())))
+        if none
+        or not layers.behind
+        or any(map(layers.trains, layers.behind.get(name, ())))
+        or any(map(layers.trains, layers.orphans))
     ]
     if cut:
         yield Found(
@@ -131,32 +146,68 @@ def _left_out(facts: Facts, layers: _Layers) -> Iterator[Found]:
     optimizer = facts.subject.optimizer
     if optimizer is None:
         return
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    # A warm-up begins with a rate of 0 for all; where some have one, the others are left out.
+    rates = [float(group["lr"]) or float(group.get("initial_lr", 0.0)) for group in optimizer.param_groups]
+    moving = [group for group, rate in zip(optimizer.param_groups, rates, strict=True) if rate]
+    moving = moving or optimizer.param_groups
+    held = {id(p) for group in moving for p in group["params"]}
     model = facts.subject.model
     missing = [
         name
         for name in layers.names
         if name not in layers.frozen
-        and all(id(p) not in held for p in model.get_submodule(name).parameters())
+        and all(id(p) not in held for p in _weights_of(model.get_submodule(name)))
     ]
     beginning = tuple(missing) == layers.names[: len(missing)] and len(missing) < len(layers.names)
-    # A beginning that was trained before is left as it is.
-    random = beginning and all(_looks_random(model.get_submodule(name)) for name in missing)
-    if missing and (not beginning or random):
+    biases = any(id(p) in held for name in missing for p in model.get_submodule(name).parameters())
+    # A beginning that was trained before is left as it is, and so are weights of which the biases alone are tuned.
+    random = (beginning or biases) and all(_looks_random(model.get_submodule(name)) for name in missing)
+    if missing and (random or not (beginning or biases)):
         whole = len(missing) == len(layers.names)
         yield Found(
             missing[0],
-            f"the optimizer has the weights of {len(layers.names) - len(missing)} of {len(layers.names)} layers"
-            + (", and those that it does not have are random" if random else ""),
+            f"the optimizer moves the weights of {len(layers.names) - len(missing)} of {len(layers.names)} layers"
+            + (", and those that it does not move are random" if random else ""),
             0.95 if whole else 0.8,
-            (Evidence("layers that the optimizer does not have", float(len(missing)), "0"),),
-            remedy="make the optimizer from the parameters of this model, after all of its layers are there",
+            (Evidence("layers that the optimizer does not move", float(len(missing)), "0"),),
+            remedy="make the optimizer from the parameters of this model, after all of its layers are there, with a "
+            "learning rate for each group",
             also=tuple(missing[1:]),
         )
 
 
+def _flat(facts: Facts) -> Iterator[Found]:
+    """Weights whose gradient is zero from the first step to the last, with nothing dead or flat at an activation."""
+    run = facts.run
+    seen = [] if run is None else [observation for _, observation in run.observed if observation.finite]
+    if len(seen) < _OBSERVED:
+        return
+    zero = set.intersection(*({s.name for s in each.layers if s.weight_gradient_rms == 0} for each in seen))
+    shut = any(
+        (s.dead or 0) >= _SHUT or (s.flat or 0) >= _SHUT or not s.weight_rms for e in seen for s in e.layers
+    )
+    names = tuple(state.name for state in seen[-1].layers if state.name in zero)
+    if not names or shut:
+        return
+    yield Found(
+        names[-1],
+        f"the gradient of {len(names)} of {len(seen[-1].layers)} layers is exactly zero throughout the training: what "
+        f"comes behind `{names[-1]}` has no slope",
+        0.95,
+        (Evidence("layers with a gradient of zero", float(len(names)), "0"),),
+        remedy=f"look behind `{names[-1]}`, and into the loss, for round(), a comparison, argmax() or a factor of zero",
+        also=names[:-1],
+    )
+
+
+def _weights_of(layer: nn.Module) -> list[nn.Parameter]:
+    """The parameters but the biases; all where there are only such."""
+    named = list(layer.named_parameters())
+    return [p for name, p in named if "bias" not in name] or [p for _, p in named]
+
+
 def _requires(layer: nn.Module) -> bool:
-    return any(p.requires_grad for name, p in layer.named_parameters() if "bias" not in name)
+    return any(p.requires_grad for p in _weights_of(layer))
 
 
 def _looks_random(layer: nn.Module) -> bool:
@@ -181,7 +232,7 @@ def _fix(setup: Setup, finding: Finding) -> Setup:
 RULE = Rule(
     code="NW304",
     name="nothing-trains",
-    summary="Layers that do not train: frozen without having been trained, detached, or not in the optimizer.",
+    summary="Layers that do not train: frozen while random, detached, behind a step function, or not in the optimizer.",
     why=(
         "What gets no gradient stays at its random start. The layers behind it can still lower the loss, so that the "
         "training looks slow rather than broken."

@@ -31,8 +31,9 @@ def _check(facts: Facts) -> Iterator[Found]:
         return
     typical = statistics.median(data.scales[i] for i in varying)
     apart = [i for i in varying if data.scales[i] > _APART * typical]
-    off = [i for i in varying if abs(data.means[i]) > _OFF * data.scales[i]]
-    if typical > _LARGE or typical < _SMALL:
+    # What hardly varies beside the others, as the margin of pictures, is near zero in their measure.
+    off = [i for i in varying if abs(data.means[i]) > _OFF * max(data.scales[i], typical / 10)]
+    if (typical > _LARGE or typical < _SMALL) and not _scale_is_taken_out(facts):
         said = f"the inputs have a standard deviation of {typical:.3g}"
         yield _found(data, said, "typical spread", typical, "0.01 to 10")
     elif apart:
@@ -54,6 +55,19 @@ def _normalized_first(facts: Facts) -> bool:
         return False
     readers = [step for step in found.steps if THE_INPUT in step.sources]
     return bool(readers) and all(step.kind == "norm" for step in readers)
+
+
+def _scale_is_taken_out(facts: Facts) -> bool:
+    """Whether the first layers are normalized right behind: outputs and gradients then do not depend on the scale."""
+    found = flow(facts)
+    if found is None:
+        return False
+    readers = [step for step in found.steps if THE_INPUT in step.sources]
+    norms = [found.after(step, ("reshape",))[1] for step in readers if step.kind == "linear"]
+    return len(norms) == len(readers) > 0 and all(
+        norm is not None and norm.kind == "norm" and norm.module is not None and norm.module.training
+        for norm in norms
+    )
 
 
 def _found(data: DataFacts, said: str, name: str, value: float, expected: str) -> Found:

@@ -11,14 +11,20 @@ from normwise.results.diagnosis import Evidence
 
 def _check(facts: Facts) -> Iterator[Found]:
     data = facts.data
-    if data is None or not data.constant:
+    if data is None:
         return
-    count, total = len(data.constant), len(data.scales)
-    shown = ", ".join(map(str, data.constant[:8])) + (" and more" if count > 8 else "")
+    total = len(data.scales)
+    most = 2 * len(data.constant) > total
+    # Zeros add nothing and get no gradient: the margin of pictures, a word that no text has.
+    columns = data.constant if most else tuple(i for i in data.constant if i not in data.blank)
+    if not columns:
+        return
+    count = len(columns)
+    shown = ", ".join(map(str, columns[:8])) + (" and more" if count > 8 else "")
     yield Found(
         "",
         f"{count} of {total} input columns are constant over the training part: {shown}",
-        0.9 if 2 * count > total else 0.4,
+        0.9 if most else 0.5,
         (Evidence("constant columns", 100 * count / total, "none", "%"),),
         remedy="drop them: they carry nothing, and blow up where they vary later",
         code_lines=("x = x[:, x_train.std(0) > 0]",),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from torch import Tensor, nn
+
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.outcome import falls_short, layer_figure
 from normwise.diagnose.remedies import initialise
@@ -29,7 +31,62 @@ _LOGITS = 3.0
 """Standard deviation of the first outputs: where they are small, a large loss does not come from the weights."""
 
 
+_RECURRENT = 5.0
+"""Gain of the weights from state to state: RMS · √width, 0.58 after torch's own draw, 1 of an orthogonal matrix."""
+
+_SHUT = 10.0
+"""Size of a recurrent bias at which a gate's sigmoid is off by less than 10⁻⁴ from 0 or 1."""
+
+_EMBEDDED = 10.0
+"""RMS of an embedding: 1 after torch's own draw."""
+
+
 def _check(facts: Facts) -> Iterator[Found]:
+    yield from _of_weights(facts)
+    if facts.start is not None:
+        yield from _of_tables_and_states(facts)
+
+
+def _of_tables_and_states(facts: Facts) -> Iterator[Found]:
+    """Embeddings and recurrent layers, as they were drawn."""
+    for name, module in facts.subject.model.named_modules():
+        odd = _odd(module)
+        if odd is None:
+            continue
+        what, size, wanted, remedy = odd
+        yield Found(
+            name,
+            f"the {what} of `{name}` are too large: {size:.3g}, where {wanted} is usual",
+            0.9,
+            (Evidence(f"size of the {what}", size, wanted),),
+            remedy=remedy,
+        )
+
+
+def _odd(module: nn.Module) -> tuple[str, float, str, str] | None:
+    """What is far too large: its name, its size, what is usual, what to do."""
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        size = _rms(module.weight)
+        remedy = "draw them with a standard deviation of 1 or less"
+        return ("vectors", size, "1 or less", remedy) if size > _EMBEDDED else None
+    if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return None
+    named = dict(module.named_parameters(recurse=False))
+    gains = [_rms(p) * math.sqrt(p.shape[-1]) for key, p in named.items() if key.startswith("weight_hh")]
+    biases = [_rms(p) for key, p in named.items() if key.startswith("bias")]
+    if max(gains, default=0.0) > _RECURRENT:
+        remedy = "draw them orthogonal: nn.init.orthogonal_"
+        return "weights from state to state", max(gains), "a gain of about 1", remedy
+    if max(biases, default=0.0) > _SHUT:
+        return "biases", max(biases), "about 0, or 1 of a forget gate", "begin with biases near 0"
+    return None
+
+
+def _rms(values: Tensor) -> float:
+    return float(values.detach().float().square().mean().sqrt())
+
+
+def _of_weights(facts: Facts) -> Iterator[Found]:
     start, run = facts.start, facts.run
     if start is None:
         return

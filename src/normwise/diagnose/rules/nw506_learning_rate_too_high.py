@@ -29,6 +29,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     update = None if run is None else early_update(run)
     if run is None or setup is None or update is None or not run.losses:
         return
+    if dict(setup.optimizer.options).get("maximize"):
+        return  # NW512 says it
     rise = _rise(run)
     harms = learned_little(run) or (falls_short(run) and update > _SURE)
     harms = harms or ((falls_short(run) or _ends_higher(run)) and rise > _RISE)

@@ -13,6 +13,9 @@ from normwise.results.diagnosis import Evidence
 _MOVES = 0.05
 """Of the first loss, over the second half."""
 
+_BLIND = 0.1
+"""Of the way to a perfect answer, beyond the best constant one."""
+
 _STEPS = 100
 """In fewer a healthy training may still be at its beginning."""
 
@@ -24,12 +27,24 @@ def _check(facts: Facts) -> Iterator[Found]:
     if begins_slowly(facts):
         return
     moved = _moved(run)
-    if moved is None or moved > _MOVES:
+    longer = facts.longer
+    blind = (
+        longer is not None and longer.diverged is None and progress(longer) <= 0 and gained(longer) < _BLIND
+    )
+    if moved is None or (moved > _MOVES and not blind):
         return
+    still = (
+        f"the loss stands still: {100 * max(progress(run), 0):.0f} % of it is gone after {run.steps} steps, "
+        f"{100 * moved:.1f} % in the second half"
+    )
+    said = (
+        f"after {longer.steps} steps the loss is not below that of the best answer that does not look at its input"
+        if blind and moved > _MOVES and longer is not None
+        else still
+    )
     yield Found(
         "",
-        f"the loss stands still: {100 * max(progress(run), 0):.0f} % of it is gone after {run.steps} steps, "
-        f"{100 * moved:.1f} % in the second half",
+        said,
         0.5,
         (
             Evidence("change of the loss over the second half", 100 * moved, "above 5", "%"),

@@ -33,7 +33,8 @@ def _check(facts: Facts) -> Iterator[Found]:
     gap = end.train_metric - end.validation_metric
     nothing = end.validation_metric - run.baseline < _NOTHING * (1 - run.baseline)
     risen = rise > (_RISE if gap < _WIDE else _LITTLE) and _falling(run, lowest)
-    if gap <= _GAP or not (nothing or risen):
+    learned = end.train_metric - run.baseline > _GAP / 3 * (1 - run.baseline)
+    if gap <= _GAP or not learned or not (nothing or risen):
         return
     apart = f"the metric is {100 * gap:.0f} points lower on held-out samples than on training ones"
     said = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from normwise.diagnose.facts import Facts
 from normwise.diagnose.outcome import LITTLE, gained, loss_figure
@@ -22,6 +23,7 @@ def _check(facts: Facts) -> Iterator[Found]:
     run, setup = facts.run, facts.subject.setup
     if run is None or setup is None or not run.evaluated:
         return
+    climbs = bool(dict(setup.optimizer.options).get("maximize"))
     first, last = run.evaluated[0], run.evaluated[-1]
     grown = min(last.train_loss, last.batch_loss) / max(abs(min(first.train_loss, first.batch_loss)), 1e-30)
     # A loss that may be negative by its nature, as Poisson's, has a bottom.
@@ -39,22 +41,30 @@ def _check(facts: Facts) -> Iterator[Found]:
         said = f"the loss falls below zero, to {last.train_loss:.3g}"
     yield Found(
         "",
-        f"{said} {where}",
-        0.8,
+        f"{said} {where}" + (": the optimizer climbs, maximize=True" if climbs else ""),
+        0.97 if climbs else 0.8,
         (
             Evidence(
                 "loss at the end over the first", grown if math.isfinite(grown) else None, "below 1", "×"
             ),
         ),
         (loss_figure(run),),
-        remedy="look at the other findings first; without one, a lower learning rate and a clipped gradient; is the "
+        remedy="maximize=False, or the negative of the loss"
+        if climbs
+        else "look at the other findings first; without one, a lower learning rate and a clipped gradient; is the "
         "sign of the loss right?",
-        code_lines=("nn.utils.clip_grad_norm_(model.parameters(), 1.0)",),
+        code_lines=(
+            f"optimizer = torch.optim.{setup.optimizer.name}(model.parameters(), lr={setup.optimizer.lr:g})"
+            if climbs
+            else "nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+        ),
         applicability="changes training",
     )
 
 
 def _fix(setup: Setup, finding: Finding) -> Setup:
+    if dict(setup.optimizer.options).get("maximize"):
+        return replace(setup, optimizer=setup.optimizer.with_options(maximize=False))
     return clip(change_rate(setup, 0.1), 1.0)
 
 

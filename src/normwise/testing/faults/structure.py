@@ -129,6 +129,14 @@ def _broadcasting(setup: Setup) -> Setup:
     return replace(setup, loss=lambda output, targets: (output - targets.flatten()).square().mean())
 
 
+def _signed(setup: Setup) -> Setup:
+    def loss(output: Tensor, targets: Tensor) -> Tensor:
+        classes = F.one_hot(targets, output.shape[1]).to(output.dtype)
+        return F.binary_cross_entropy_with_logits(output, 2 * classes - 1)
+
+    return replace(setup, loss=loss)
+
+
 def _decay_all(setup: Setup) -> Setup:
     return replace(setup, optimizer=replace(setup.optimizer, spares_norms=False))
 
@@ -267,6 +275,14 @@ STRUCTURE = (
         "a loss that holds every output against every target",
         on_setup(_broadcasting),
         kind="regression",
+    ),
+    Fault(
+        "signed-targets",
+        "structure",
+        ("NW408",),
+        "classes as -1 and +1 in a binary cross-entropy",
+        on_setup(_signed),
+        kind="classification",
     ),
     Fault(
         "decay-on-norms",
