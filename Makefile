@@ -25,7 +25,7 @@ bench: set-up  ## time the layers against torch's own
 	$(BIN)/normwise bench $(ARGS)
 
 bench-diagnose: set-up  ## diagnose the held-out half of the fault collection, and hold the result against the bars
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/diagnose.py --half held-out --prove 108 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/diagnose.py --half held-out --prove 1000 $(ARGS)
 
 kernels: $(STAMP)  ## compile the CPU kernels into the checkout; only what changed
 	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/kernels -G Ninja --log-level=WARNING \
