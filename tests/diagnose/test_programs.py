@@ -151,6 +151,25 @@ def test_the_training_is_that_of_the_optimizer() -> None:
         }
 
 
+class Needs(Signs):
+    def __init__(self, params: Any, base: object, lr: float) -> None:
+        super().__init__(params, lr)
+
+
+class Around(Signs):
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer.param_groups, lr=1.0)
+        self.optimizer = optimizer
+
+
+def test_optimizers_of_optimizers() -> None:
+    model = network()
+    inner = torch.optim.Adam(model.parameters(), lr=0.02)
+    assert OptimizerChoice.of(Around(inner), model).name == "Adam"
+    with pytest.raises(ArgumentError, match="a Needs must be made of parameters, lr and its options"):
+        diagnosed(model, Needs(model.parameters(), object(), lr=0.1))
+
+
 def test_each_parameter_has_the_rate_of_its_group() -> None:
     model = network()
     groups = [{"params": model[0].parameters(), "lr": 1e-4}, {"params": [model[2].weight]}]

@@ -47,7 +47,11 @@ class OptimizerChoice:
         return replace(self, options=tuple((dict(self.options) | changed).items()))
 
     def make(self, model: nn.Module) -> Optimizer:
-        """The optimizer for the parameters of a model."""
+        """The optimizer for the parameters of a model.
+
+        Raises:
+            ArgumentError: a class of somebody's own is not made of parameters, a learning rate and its options alone.
+        """
         kind: Any = self.kind or getattr(torch.optim, self.name)
         options = dict(self.options)
         decay = float(options.pop("weight_decay", 0.0))
@@ -64,7 +68,12 @@ class OptimizerChoice:
                 for factor in sorted({by_id[id(p)] for p in group["params"]} - {0.0})
                 if (params := [p for p in group["params"] if by_id[id(p)] == factor])
             ]
-        made: Optimizer = kind(groups, lr=self.lr, **options)
+        try:
+            made: Optimizer = kind(groups, lr=self.lr, **options)
+        except TypeError as error:
+            must = f"a {self.name} must be made of parameters, lr and its options, for a short training"
+            hint = "diagnose a training by one of torch.optim"
+            raise ArgumentError(explain("diagnose", must, f"TypeError: {error}", hint)) from error
         return made
 
     @classmethod
@@ -74,6 +83,8 @@ class OptimizerChoice:
         Raises:
             ArgumentError: its steps need a closure.
         """
+        while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+            optimizer = inner  # what spreads it over devices
         name = type(optimizer).__name__
         closure = inspect.signature(type(optimizer).step).parameters.get("closure")
         if closure is not None and closure.default is inspect.Parameter.empty:
