@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer
 from torch.utils._pytree import tree_leaves
 
+_INTERNAL = frozenset(vars(nn.Module()))
+"""Attributes of every module: parameters, buffers, modules, hooks."""
+
 
 @contextmanager
 def left_alone(model: nn.Module, *, training: bool) -> Iterator[None]:
@@ -59,6 +62,7 @@ def _tensors_kept(module: nn.Module) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(module).items()
-        if name not in ("_parameters", "_buffers", "_modules")
+        if name not in _INTERNAL
+        and isinstance(value, Tensor | list | tuple | dict)
         and any(isinstance(leaf, Tensor) for leaf in tree_leaves(value))
     }
