@@ -69,7 +69,7 @@ def _measured(subject: Subject) -> Facts:
         _data(subject),
         trained,
         _uniform(subject, start),
-        _draws(subject),
+        _draws(subject, trained),
         scoring_of(subject) if start is not None else None,
         _longer(subject, trained),
         start is not None and mixes_samples(subject),
@@ -83,7 +83,8 @@ def _longer(subject: Subject, short: RunFacts | None) -> RunFacts | None:
         return None
     if short.diverged is not None or not learned_little(short):
         return None
-    return run(subject.setup, subject.data, _LONGER * subject.steps, watch=False)
+    steps = _LONGER * subject.steps
+    return run(subject.setup, subject.data, steps, watch=False, baseline_loss=short.baseline_loss)
 
 
 def _data(subject: Subject) -> DataFacts | None:
@@ -96,12 +97,13 @@ def _data(subject: Subject) -> DataFacts | None:
     return data_facts(inputs, targets, 0)
 
 
-def _draws(subject: Subject) -> tuple[float, ...]:
+def _draws(subject: Subject, trained: RunFacts | None) -> tuple[float, ...]:
     """How far trainings of the same length come from other draws of the initial weights."""
-    if subject.build is None or subject.data is None or subject.setup is None:
+    if subject.build is None or subject.data is None or subject.setup is None or trained is None:
         return ()
     setups = (replace(subject.setup, model=subject.build(seed)) for seed in range(1, 1 + _DRAWS))
-    runs = [run(setup, subject.data, subject.steps, watch=False) for setup in setups]
+    known = trained.baseline_loss
+    runs = [run(setup, subject.data, subject.steps, watch=False, baseline_loss=known) for setup in setups]
     return tuple(max(progress(each), gained(each)) for each in runs)
 
 

@@ -31,7 +31,15 @@ _DESCENT = 100
 """Steps to it."""
 
 
-def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = True) -> RunFacts:
+def run(
+    setup: Setup,
+    data: Data,
+    steps: int,
+    *,
+    seed: int = 0,
+    watch: bool = True,
+    baseline_loss: float | None = None,
+) -> RunFacts:
     """Train a copy for so many steps.
 
     Args:
@@ -40,6 +48,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
         steps: at most; a training that is no longer finite ends there.
         seed: of the order of the samples and of dropout.
         watch: measure updates and observations, too; else only losses and evaluations.
+        baseline_loss: of the best constant answer, where another run of the same data and loss has found it.
     """
     from normwise.diagnose.measure import norm_states  # it measures what this room trains
 
@@ -103,7 +112,7 @@ def run(setup: Setup, data: Data, steps: int, *, seed: int = 0, watch: bool = Tr
         {name: tuple(values) for name, values in decay.items() if values},
         tuple(evaluated),
         baseline_metric(data),
-        _baseline_loss(model, data, setup.loss),
+        _baseline_loss(model, data, setup.loss) if baseline_loss is None else baseline_loss,
         norm_states(model, data.inputs[:batch]) if diverged is None and watch else (),
     )
 
