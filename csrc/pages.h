@@ -14,7 +14,7 @@ namespace NW_ISA {
 // Ask the system to back memory that is about to be written as a whole by its large pages, where it gives them on request.
 //
 // malloc maps large blocks anew, and their first touch then costs more than the kernel that writes them: a fault for each 4 KiB.
-// With pages of 2 MiB it costs a fifth. Nothing changes where the block is in use already, or where the system does not offer it.
+// With pages of 2 MiB it costs about a quarter. Nothing changes where the block is in use already, or where the system does not offer it.
 static inline void ask_for_large_pages(void* from, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
     constexpr int64_t LEAST = int64_t{2} << 20;
