@@ -13,6 +13,8 @@ extern "C" const nw_table* nw_table_avx512();
 #ifdef _MSC_VER
 #include <immintrin.h>
 #include <intrin.h>
+#else
+#include <cpuid.h>
 #endif
 #endif
 
@@ -45,7 +47,34 @@ bool has_avx512() {
 }
 #endif
 
+#ifdef NW_X86_64
+// What CPUID says in a leaf: EAX, EBX, ECX, EDX.
+void cpuid(unsigned leaf, unsigned (&says)[4]) {
+#ifdef _MSC_VER
+    int found[4];
+    __cpuid(found, static_cast<int>(leaf));
+    for (int i = 0; i < 4; i++) says[i] = static_cast<unsigned>(found[i]);
+#else
+    __cpuid(leaf, says[0], says[1], says[2], says[3]);
+#endif
+}
+#endif
+
 }  // namespace
+
+int nw_amd_family() {
+#ifdef NW_X86_64
+    unsigned says[4];
+    cpuid(0, says);
+    const unsigned name[3] = {says[1], says[3], says[2]};
+    if (std::memcmp(name, "AuthenticAMD", sizeof(name)) != 0) return 0;
+    cpuid(1, says);
+    const unsigned base = says[0] >> 8 & 0xf, extended = says[0] >> 20 & 0xff;
+    return static_cast<int>(base == 0xf ? base + extended : base);
+#else
+    return 0;
+#endif
+}
 
 const nw_table* nw_kernels(const char* isa) {
 #ifdef NW_X86_64

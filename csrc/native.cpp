@@ -3,14 +3,17 @@
 // A call that it does not take gives None, and `normwise.kernels.cpu` finds out why. In the backward pass it writes the gradient of
 // the input over the incoming one where nobody else holds that; only here can one know.
 #include "native_dropout.h"
+#include "native_linear.h"
 #include "native_normalize.h"
 
 namespace {
 
-// connect(address of the portable binding's choice of kernels, the formula in Python)
-void connect(uintptr_t chosen, pybind11::object formula) {
+// connect(address of the portable binding's choice of kernels, the formula in Python, least multiply-adds and axis for oneDNN)
+void connect(uintptr_t chosen, pybind11::object formula, int64_t products, int64_t axis) {
     nw::kernels = reinterpret_cast<const nw_table* const*>(chosen);
     nw::formula = formula.release().ptr();  // for as long as the process runs
+    nw::least_for_onednn = products;
+    nw::least_axis_for_onednn = axis;
 }
 
 template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)> constexpr PyCFunction fast() {
@@ -20,6 +23,7 @@ template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)> conste
 PyMethodDef methods[] = {
     {"normalize", fast<nw::normalize>(), METH_FASTCALL, nullptr},
     {"dropout", fast<nw::dropout>(), METH_FASTCALL, nullptr},
+    {"linear", fast<nw::linear>(), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

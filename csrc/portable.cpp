@@ -207,6 +207,7 @@ NB_MODULE(_portable, m) {
     m.def("use_isa", &use_isa);
     m.def("has_isa", &has_isa);
     m.def("table", &table);
+    m.def("amd_family", &nw_amd_family);
     m.def("threads", &threads);
     m.attr("ABI_VERSION") = NW_ABI_VERSION;
     m.attr("OPENMP") =

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import normwise as nw
 from normwise.bench.case import Case
 from normwise.bench.models import NETWORKS, copy_state, eager_cnn, eager_mlp, fused_cnn, fused_mlp
 from normwise.bench.ops import OPS
@@ -148,6 +149,6 @@ def test_a_storage_that_two_operations_keep_counts_once_and_a_parameter_never() 
 def test_of_a_step_what_is_left_without_the_layers_is_timed_too() -> None:
     work = workload(Case("mlp_tiny_dropout", (128, 64), mode="step"))
     assert work.bare is not None
-    assert {type(module) for module in work.bare.modules()} == {nn.Sequential, nn.Linear, nn.Identity}
+    assert {type(module) for module in work.bare.modules()} == {nn.Sequential, nw.Linear, nn.Identity}
     work.bind(work.bare)()
     assert workload(Case("mlp_tiny_dropout", (128, 64), mode="evaluation")).bare is None

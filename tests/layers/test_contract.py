@@ -36,5 +36,5 @@ def test_every_normalization_has_a_row() -> None:
         for name in nw.__all__
         if isinstance(kind := getattr(nw, name), type) and issubclass(kind, nn.Module)
     }
-    # A parametrization, and a layer of integers; see test_weight_norm and test_word_dropout.
-    assert public - names == {"WeightNorm", "EmbeddingDropout"}
+    # A parametrization, a layer of integers, and one that normalizes nothing; each has tests of its own.
+    assert public - names == {"WeightNorm", "EmbeddingDropout", "Linear"}

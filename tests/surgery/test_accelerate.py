@@ -142,12 +142,15 @@ def test_a_perceptron_with_dropout(same: Same, stir: Stir) -> None:
     assert (
         str(edits)
         == """\
-accelerate: 4 places changed, 0 left alone
+accelerate: 7 places changed, 0 left alone
 name  before          after                                              why
+0.0   nn.Linear       nw.Linear                                          the same operation
 0.1   nn.BatchNorm1d  nw.BatchNormAct1d(activation='relu', dropout=0.5)  `0.2` and `0.3` in the same pass
 0.2   nn.ReLU         nn.Identity                                        done by `0.1`
 0.3   nn.Dropout      nn.Identity                                        done by `0.1`
-1.2   nn.Dropout      nw.Dropout                                         the same operation"""
+1.0   nn.Linear       nw.Linear                                          the same operation
+1.2   nn.Dropout      nw.Dropout                                         the same operation
+2     nn.Linear       nw.Linear                                          the same operation"""
     )
     assert repr(edits) == str(edits)
     assert edits.notes == ()
@@ -235,7 +238,7 @@ def test_the_old_model_is_left_as_it_was_unless_in_place() -> None:
     same_one, edits = nw.accelerate(old, inplace=True)
     assert same_one is old
     assert type(old[1]) is nw.BatchNormAct1d
-    assert len(edits) == 2
+    assert len(edits) == 3
 
 
 def test_twice_is_once() -> None:

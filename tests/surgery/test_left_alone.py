@@ -157,7 +157,7 @@ def test_modules_that_hold_more_or_less_than_their_class(
 
 def test_shared_modules_are_swapped_together_and_not_fused(same: Same) -> None:
     norm = nn.BatchNorm1d(6)
-    old = nn.Sequential(norm, nn.ReLU(), nn.Linear(6, 6), norm, nn.ReLU())
+    old = nn.Sequential(norm, nn.ReLU(), nn.Tanh(), norm, nn.ReLU())
     new, edits = nw.accelerate(old)
     assert type(new[0]) is nw.BatchNorm1d
     assert new[0] is new[3]
@@ -238,7 +238,7 @@ def in_closure(model: nn.Module) -> None:
     ],
 )
 def test_what_is_held_beside_its_place(hold: Callable[[nn.Module], None], why: str) -> None:
-    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU())
+    model = nn.Sequential(nn.Tanh(), nn.BatchNorm1d(6), nn.ReLU())
     hold(model)
     _, edits = nw.accelerate(model, inplace=True)
     assert type(model[1]) is nn.BatchNorm1d

@@ -1,4 +1,4 @@
-"""The networks whose training steps are timed: in torch, and with normwise's fused layers."""
+"""The networks whose training steps are timed: in torch, and in normwise's layers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def eager_mlp(sizes: tuple[int, ...], dropout: float) -> nn.Module:
 
 
 def fused_mlp(sizes: tuple[int, ...], dropout: float) -> nn.Module:
-    """The same with one layer for BN, ReLU and dropout."""
+    """The same in normwise's layers, one for BN, ReLU and dropout."""
     parts: list[nn.Module] = []
     for inner, outer in pairwise(sizes[:-1]):
-        parts += [nn.Linear(inner, outer), layers.BatchNormAct1d(outer, activation="relu", dropout=dropout)]
-    return nn.Sequential(*parts, nn.Linear(sizes[-2], sizes[-1]))
+        norm = layers.BatchNormAct1d(outer, activation="relu", dropout=dropout)
+        parts += [layers.Linear(inner, outer), norm]
+    return nn.Sequential(*parts, layers.Linear(sizes[-2], sizes[-1]))
 
 
 class _EagerBlock(nn.Module):
@@ -75,14 +76,14 @@ def _shortcut(inner: int, outer: int, stride: int) -> nn.Module:
 def eager_cnn(channels: tuple[int, ...]) -> nn.Module:
     """A stem and one residual block for every number of channels, the image halved between them, in torch's modules."""
     stem = [nn.Conv2d(3, channels[0], 3, 1, 1, bias=False), nn.BatchNorm2d(channels[0]), nn.ReLU()]
-    return nn.Sequential(*stem, *_blocks(_EagerBlock, channels), *_head(channels))
+    return nn.Sequential(*stem, *_blocks(_EagerBlock, channels), *_head(nn.Linear, channels))
 
 
 def fused_cnn(channels: tuple[int, ...]) -> nn.Module:
     """The same with the fused layers."""
     norm = layers.BatchNormAct2d(channels[0], activation="relu")
     stem = [nn.Conv2d(3, channels[0], 3, 1, 1, bias=False), norm]
-    return nn.Sequential(*stem, *_blocks(_FusedBlock, channels), *_head(channels))
+    return nn.Sequential(*stem, *_blocks(_FusedBlock, channels), *_head(layers.Linear, channels))
 
 
 def _blocks(block: Callable[[int, int, int], nn.Module], channels: tuple[int, ...]) -> list[nn.Module]:
@@ -90,8 +91,8 @@ def _blocks(block: Callable[[int, int, int], nn.Module], channels: tuple[int, ..
     return [block(i, o, 1 if k == 0 else 2) for k, (i, o) in enumerate(zip(inner, channels, strict=True))]
 
 
-def _head(channels: tuple[int, ...]) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], CLASSES)]
+def _head(linear: type[nn.Linear], channels: tuple[int, ...]) -> list[nn.Module]:
+    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear(channels[-1], CLASSES)]
 
 
 def copy_state(source: nn.Module, target: nn.Module) -> None:
@@ -102,12 +103,16 @@ def copy_state(source: nn.Module, target: nn.Module) -> None:
 
 
 def without_layers(model: nn.Module) -> nn.Module:
-    """A copy without normalizations, activations and dropouts: its linear layers and convolutions cost the same."""
+    """A copy of a network of torch's without normalizations, activations and dropouts, its linear layers normwise's."""
     model = copy.deepcopy(model)
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.ReLU | nn.Dropout):
                 setattr(module, name, nn.Identity())
+            elif isinstance(child, nn.Linear):
+                linear = layers.Linear(child.in_features, child.out_features)
+                linear.load_state_dict(child.state_dict())
+                setattr(module, name, linear)
     return model
 
 

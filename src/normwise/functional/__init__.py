@@ -20,6 +20,7 @@ from normwise.functional.global_response_norm import global_response_norm
 from normwise.functional.group_norm import group_norm
 from normwise.functional.instance_norm import instance_norm
 from normwise.functional.layer_norm import layer_norm, layer_norm_over_channels
+from normwise.functional.linear import linear
 from normwise.functional.local_response_norm import local_response_norm
 from normwise.functional.mean_only_batch_norm import mean_only_batch_norm
 from normwise.functional.modulate import modulate
@@ -54,6 +55,7 @@ __all__ = [
     "inverse_root",
     "layer_norm",
     "layer_norm_over_channels",
+    "linear",
     "local_response_norm",
     "local_sums",
     "mean_only_batch_norm",

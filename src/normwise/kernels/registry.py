@@ -45,6 +45,7 @@ class Choice:
         isa: the instruction set of the kernel; None for torch's operators.
         refused: back end → why it did not run, for those that are faster where they run.
         layer: where in the model, as `named_modules` has it, if `normwise.explain_backend` was asked; else None.
+        library: of a linear layer, what multiplies: "oneDNN" or "BLAS"; else None.
 
     >>> print(Choice("batch_norm", (32, 64), "portable", "avx2", {"native": "it is not built"}, layer="block.1"))
     block.1: batch_norm of 32×64: portable (avx2)
@@ -57,6 +58,7 @@ class Choice:
     isa: str | None = None
     refused: dict[str, str] = field(default_factory=dict)
     layer: str | None = None
+    library: str | None = None
 
     @property
     def size(self) -> str:
@@ -65,8 +67,9 @@ class Choice:
 
     @property
     def ran(self) -> str:
-        """The back end, with the instruction set where there is one."""
-        return self.backend if self.isa is None else f"{self.backend} ({self.isa})"
+        """The back end, with the instruction set or the library where there is one."""
+        more = self.isa or self.library
+        return self.backend if more is None else f"{self.backend} ({more})"
 
     def __str__(self) -> str:
         where = f"{self.layer}: " if self.layer else ""

@@ -59,6 +59,7 @@ from normwise.layers.instance_norm import InstanceNorm1d, InstanceNorm2d, Instan
 from normwise.layers.instance_norm_act import InstanceNormAct1d, InstanceNormAct2d, InstanceNormAct3d
 from normwise.layers.layer_norm import LayerNorm, LayerNorm1d, LayerNorm2d, LayerNorm3d
 from normwise.layers.layer_norm_act import LayerNormAct, LayerNormAct1d, LayerNormAct2d, LayerNormAct3d
+from normwise.layers.linear import Linear
 from normwise.layers.local_response_norm import LocalResponseNorm
 from normwise.layers.locked_dropout import LockedDropout
 from normwise.layers.lockstep import lockstep
@@ -157,6 +158,7 @@ __all__ = [
     "LayerNormAct1d",
     "LayerNormAct2d",
     "LayerNormAct3d",
+    "Linear",
     "LinearModulation",
     "LocalResponseNorm",
     "LockedDropout",

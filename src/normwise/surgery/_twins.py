@@ -22,7 +22,9 @@ _OVER_CHANNELS = tuple(f"{family}{rank}d" for family in ("LayerNorm", "RMSNorm")
 
 Layer = type[nn.Module]
 
-FASTER: dict[Layer, Layer] = {getattr(nn, name): getattr(layers, name) for name in (*_NAMES, "Dropout")}
+FASTER: dict[Layer, Layer] = {
+    getattr(nn, name): getattr(layers, name) for name in (*_NAMES, "Dropout", "Linear")
+}
 """Torch's class → normwise's of the same name. Only exact types: a subclass may do more."""
 
 FUSED: dict[Layer, Layer] = {
@@ -151,7 +153,9 @@ def _fresh(kind: Layer, module: nn.Module, **finish: Any) -> nn.Module:
     tensors = [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
     if "device" in accepted and tensors:
         floating = [t.dtype for t in tensors if t.is_floating_point()]
-        arguments |= {"device": tensors[0].device, "dtype": floating[0] if floating else None}
+        # The weights of a linear layer are many, and would be drawn; none of these is kept.
+        device = "meta" if issubclass(kind, nn.Linear) else tensors[0].device
+        arguments |= {"device": device, "dtype": floating[0] if floating else None}
     if "bias" in accepted:
         arguments["bias"] = module._parameters.get("bias") is not None
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -18,14 +18,15 @@ _KNOWN = (
     nn.GroupNorm,
     nn.RMSNorm,
     nn.modules.dropout._DropoutNd,
+    nn.Linear,
 )
 
 
 def accelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, Edits]:
-    """Swap torch's normalization and dropout layers for normwise's equal, faster ones.
+    """Swap torch's normalization, dropout and linear layers for normwise's equal, faster ones.
 
-    ``BatchNorm1d … 3d``, ``InstanceNorm1d … 3d``, ``LayerNorm``, ``GroupNorm``, ``RMSNorm`` and ``Dropout``
-    become normwise's layers of the same name. Where an activation and a dropout provably follow a norm, and
+    ``BatchNorm1d … 3d``, ``InstanceNorm1d … 3d``, ``LayerNorm``, ``GroupNorm``, ``RMSNorm``, ``Dropout`` and
+    ``Linear`` become normwise's layers of the same name. Where an activation and a dropout provably follow a norm, and
     nothing else sees what is between them, the three become one fused layer at the norm's place, and
     `torch.nn.Identity` stands at the others, so that no name changes. That is read from the forward pass by
     symbolic tracing, in both modes; where a module cannot be traced, from those that it calls as a whole,
@@ -56,8 +57,9 @@ def accelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
     >>> from torch import nn
     >>> model, edits = accelerate(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Dropout(0.1)))
     >>> print(edits)
-    accelerate: 3 places changed, 0 left alone
+    accelerate: 4 places changed, 0 left alone
     name  before          after                                              why
+    0     nn.Linear       nw.Linear                                          the same operation
     1     nn.BatchNorm1d  nw.BatchNormAct1d(activation='relu', dropout=0.1)  `2` and `3` in the same pass
     2     nn.ReLU         nn.Identity                                        done by `1`
     3     nn.Dropout      nn.Identity                                        done by `1`

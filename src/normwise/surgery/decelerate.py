@@ -47,7 +47,7 @@ def decelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
     >>> old = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
     >>> model, edits = decelerate(accelerate(old)[0])
     >>> repr(model) == repr(old), [edit.name for edit in edits]
-    (True, ['1', '2'])
+    (True, ['0', '1', '2'])
     """
     check_model("decelerate", model)
     model = model if inplace else copied(model, "decelerate")

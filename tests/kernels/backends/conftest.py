@@ -20,6 +20,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "rms_norm": lambda: nw.RMSNorm(6),
     "instance_norm": lambda: nw.InstanceNorm2d(4, affine=True),
     "dropout": lambda: nw.Dropout(0.4),
+    "linear": lambda: nw.Linear(6, 6),
     "batch_norm with relu and dropout": lambda: nw.BatchNormAct2d(4, activation="relu", dropout=0.3),
     "group_norm with gelu": lambda: nw.GroupNormAct(2, 4, activation="gelu"),
 }

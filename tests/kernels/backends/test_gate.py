@@ -94,6 +94,8 @@ def quiet() -> Iterator[None]:
         warnings.catch_warnings()
     ):  # torch compiles its forward-mode rules with a function that it deprecates
         warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
+        # A product of a fake and a true matrix: torch looks at the gradient of a view.
+        warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning)
         yield
 
 

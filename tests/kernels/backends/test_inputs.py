@@ -137,6 +137,7 @@ WRONG: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "layer_norm": lambda x, w: functional.layer_norm(x, (6,), w),
     "rms_norm": lambda x, w: functional.rms_norm(x, (6,), w),
     "instance_norm": lambda x, w: functional.instance_norm(x, weight=w),
+    "linear": lambda x, w: functional.linear(x, w.expand(2, -1)),
     "instance_norm's statistics": lambda x, w: functional.instance_norm(x, w, w, use_input_stats=False),
 }
 
@@ -180,6 +181,10 @@ def test_narrow_input_with_float32_parameters(
     if isinstance(layer, nw.Dropout):
         layer.train()
     narrow = x.to(dtype)
+    if isinstance(layer, nw.Linear):  # torch has no such product
+        with nw.use_backend(binding), pytest.raises(BackendError, match=r"parameters of torch\.float32"):
+            layer(narrow)
+        return
     with nw.use_backend(binding), recorded() as choices:
         output = seeded(layer, narrow)
     assert {choice.backend for choice in choices} == {binding}
@@ -190,6 +195,12 @@ def test_narrow_input_with_float32_parameters(
 
 def test_autocast_runs_the_kernels(layer: nn.Module, x: Tensor, binding: str) -> None:
     """Autocast casts matrix products: what comes out of one is bfloat16, and the parameters are float32."""
+    if isinstance(layer, nw.Linear):
+        with torch.autocast("cpu", dtype=torch.bfloat16), nw.use_backend("auto"):
+            assert layer(x).dtype == torch.bfloat16
+            with nw.use_backend(binding), pytest.raises(BackendError, match="autocast"):
+                layer(x)
+        return
     with torch.autocast("cpu", dtype=torch.bfloat16), nw.use_backend(binding), recorded() as choices:
         wide = seeded(layer, x)
         narrow = seeded(layer, x.bfloat16())

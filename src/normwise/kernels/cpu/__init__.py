@@ -25,11 +25,12 @@ from normwise.kernels.cpu.call import (
     plan,
 )
 from normwise.kernels.cpu.dropout import dropout
+from normwise.kernels.cpu.linear import linear, why_blas, why_not as why_not_linear
 from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.preference import slower, slower_from_python
 from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 
-__all__ = ["ACROSS", "GROUP", "LAYER", "attempt_dropout", "attempt_normalize"]
+__all__ = ["ACROSS", "GROUP", "LAYER", "attempt_dropout", "attempt_linear", "attempt_normalize"]
 
 _NARROW = (torch.bfloat16, torch.float16)
 _FASTEST = ("auto", "cpu", "native")
@@ -193,6 +194,28 @@ def attempt_dropout(
     return dropout(x, rate, inplace, models, generator)
 
 
+def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Multiply and add, or None; see `attempt_normalize`."""
+    if backend in _FASTEST and (native := library.native()) is not None:
+        output: Tensor | None = native.linear(x, weight, bias)
+        if output is not None:
+            _note("linear", x, "native", _multiplier(x, weight))
+            return output
+    reason = _why_not(x, (), (weight, bias), 0, False) or why_not_linear(x, weight, bias)
+    if reason is None and backend == "auto":
+        reason = why_blas(x, weight)
+    if not _runs_portable("linear", backend, x, reason, _multiplier(x, weight)):
+        return None
+    return linear(x, weight, bias)
+
+
+def _multiplier(x: Tensor, weight: Tensor) -> str | None:
+    """The library that multiplies, where somebody asks."""
+    if registry.recording() is None:
+        return None
+    return "oneDNN" if why_blas(x, weight) is None else "BLAS"
+
+
 def _why_not(
     x: Tensor,
     parameters: Sequence[list[Tensor]],
@@ -234,8 +257,8 @@ def _why_not(
     return library.why_missing("portable")
 
 
-def _note(operation: str, x: Tensor, binding: str) -> None:
-    """Note that the kernels run, where it is asked."""
+def _note(operation: str, x: Tensor, binding: str, multiplier: str | None = None) -> None:
+    """Note that the kernels run, or a library that multiplies, where it is asked."""
     record = registry.recording()
     if record is not None:
         refused = (
@@ -243,15 +266,18 @@ def _note(operation: str, x: Tensor, binding: str) -> None:
             if binding == "native"
             else {"native": library.why_missing("native") or "portable was asked for"}
         )
-        record.append(registry.Choice(operation, tuple(x.shape), binding, library.isa(), refused))
+        isa = library.isa() if multiplier is None else None
+        record.append(registry.Choice(operation, tuple(x.shape), binding, isa, refused, library=multiplier))
 
 
-def _runs_portable(operation: str, backend: str, x: Tensor, reason: str | None) -> bool:
+def _runs_portable(
+    operation: str, backend: str, x: Tensor, reason: str | None, multiplier: str | None = None
+) -> bool:
     """Whether the portable binding runs, noted; raises where another back end was asked for than the one that can."""
     if reason is None and backend == "native":
         reason = library.why_missing("native") or "its gate is shut"
     if reason is None:
-        _note(operation, x, "portable")
+        _note(operation, x, "portable", multiplier)
         return True
     if backend != "auto":
         registry.refuse(operation, backend, reason)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch  # first: it brings the OpenMP whose threads the kernels share
 
+from normwise.kernels.cpu import preference
 from normwise.kernels.cpu.build import MODULE, native_path
 from normwise.kernels.cpu.call import DTYPES
 from normwise.kernels.cpu.formula import differentiate
@@ -41,9 +42,15 @@ def _load_native() -> tuple[Any, str | None]:
         return None, f"its file does not load: {error}"
     if module.ABI_VERSION != portable.ABI_VERSION:
         return None, "the kernels that it would call are of another version: reinstall normwise"
-    module.connect(portable.table(), differentiate)
+    connect(module)
     sys.modules[name] = module
     return module, None
+
+
+def connect(native: Any) -> None:
+    """Tell a native binding what it shares with the portable one, and from where on which library multiplies."""
+    table = portable().table()
+    native.connect(table, differentiate, preference.products_for_onednn(), preference.SHORTEST_AXIS)
 
 
 def portable() -> Any:

@@ -5,7 +5,43 @@ The bounds were measured with `normwise bench`, forward and backward, on x86-64 
 
 from __future__ import annotations
 
+import functools
+import sys
+
+import torch
 from torch import Tensor
+
+from normwise.kernels.cpu.portable import load as load_portable
+
+SHORTEST_AXIS = 8
+"""Of a matrix product, in any of its three axes, for oneDNN to be the faster library."""
+
+_FULL_WIDTH = 26  # AMD's family from which on AVX-512 runs at full width
+
+
+@functools.cache
+def products_for_onednn() -> int:
+    """Multiply-adds from which oneDNN multiplies float32 matrices faster than the BLAS that torch calls.
+
+    On AMD processors of family 26 (Zen 5), measured with two threads, MKL reaches 140 to 160 GFLOP/s where oneDNN, at
+    the full width of AVX-512, reaches 300 to 400. Other processors were not measured: there the BLAS stays, and the
+    number is larger than any product.
+
+    >>> products_for_onednn() >= 1 << 22
+    True
+    """
+    kernels, _ = load_portable()
+    # The operator is the one that torch's compiler uses for linear layers; not every build of torch has it.
+    if (
+        kernels is None
+        or kernels.isa() != "avx512"
+        or kernels.amd_family() < _FULL_WIDTH
+        or not torch._C.has_mkl
+        or not torch._C._has_mkldnn
+        or not hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    ):
+        return sys.maxsize
+    return 1 << 22
 
 
 def slower(operation: str, x: Tensor) -> str | None:
