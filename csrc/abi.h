@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#define NW_ABI_VERSION 3
+#define NW_ABI_VERSION 4
 
 enum nw_dtype : int32_t { NW_F32 = 0, NW_F64 = 1, NW_BF16 = 2, NW_F16 = 3 };
 
@@ -96,7 +96,7 @@ struct nw_dropout {
 // Penalties and proximal steps over one tensor.
 struct nw_penalty {
     int32_t dtype;
-    int32_t reserved;
+    int32_t past_caches;       // of a gradient: it is part of more than the caches hold
     int64_t elements;
     const void* x;
     double* sums;              // (2): sum of |x|, sum of x²

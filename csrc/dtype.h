@@ -131,6 +131,39 @@ NW_INLINE void store(bf16* to, Floats a) {
 template <class T> NW_INLINE Pack<compute<T>> load(const T* from, Full) { return load(from); }
 template <class T> NW_INLINE void store(T* to, Pack<compute<T>> a, Full) { store(to, a); }
 
+// A whole pack past the caches, where the machine can: for what is larger than these and read much later. `to` is aligned to 64
+// bytes, and `streamed()` follows the last one before another thread reads.
+template <class T> NW_INLINE void stream(T* to, Pack<compute<T>> a) { store(to, a); }
+#if defined(NW_X86)
+NW_INLINE void stream(float* to, Floats a) {
+    NW_UNROLL
+    for (int i = 0; i < Floats::COUNT; i++) {
+#if defined(__AVX512F__)
+        _mm512_stream_ps(to + i * Floats::WIDTH, a.v[i]);
+#elif defined(__AVX2__)
+        _mm256_stream_ps(to + i * Floats::WIDTH, a.v[i]);
+#else
+        _mm_stream_ps(to + i * Floats::WIDTH, a.v[i]);
+#endif
+    }
+}
+NW_INLINE void stream(double* to, Doubles a) {
+    NW_UNROLL
+    for (int i = 0; i < Doubles::COUNT; i++) {
+#if defined(__AVX512F__)
+        _mm512_stream_pd(to + i * Doubles::WIDTH, a.v[i]);
+#elif defined(__AVX2__)
+        _mm256_stream_pd(to + i * Doubles::WIDTH, a.v[i]);
+#else
+        _mm_stream_pd(to + i * Doubles::WIDTH, a.v[i]);
+#endif
+    }
+}
+NW_INLINE void streamed() { _mm_sfence(); }
+#else
+NW_INLINE void streamed() {}
+#endif
+
 // n values below 16, in pieces of a constant size: a copy of a variable one calls the C library.
 template <class T> NW_INLINE void copy_few(T* to, const T* from, int n) {
     if (LANES > 8 && n & 8) memcpy(to, from, 8 * sizeof(T)), to += 8, from += 8;

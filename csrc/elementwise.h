@@ -90,12 +90,13 @@ template <class T> static int32_t penalty_sums(const nw_penalty* call) {
     return 0;
 }
 
-// step(from, count) over parts of the elements.
+// step(from, count) over parts of the elements, the last ones first: the sums before have left them in the cache.
 template <class F> static inline void each_part(const nw_penalty* call, F step) {
-    parallel((call->elements + PENALTY_PART - 1) / PENALTY_PART, call->elements, [&](int64_t part) {
+    const auto task = [&](int64_t part) {
         const int64_t from = part * PENALTY_PART, left = call->elements - from;
         step(from, left < PENALTY_PART ? left : PENALTY_PART);
-    });
+    };
+    parallel((call->elements + PENALTY_PART - 1) / PENALTY_PART, call->elements, task, true);
 }
 
 // y = l1 · sign(x) + l2 · x; a NaN stays.
@@ -105,13 +106,19 @@ template <class T> static int32_t penalty_gradient(const nw_penalty* call) {
     T* y = static_cast<T*>(call->y);
     const Pack<A> up = Pack<A>::of(static_cast<A>(call->l1)), down = Pack<A>::zero() - up, slope = Pack<A>::of(static_cast<A>(call->l2));
     const bool sign = call->l1 != 0;
+    const auto slope_at = [&](int64_t at, auto lanes) NW_INLINED {
+        const Pack<A> value = load(x + at, lanes), zero = Pack<A>::zero();
+        const Pack<A> out = value * slope;
+        return sign ? out + where_negative(value, down, where_negative(zero - value, up, zero)) : out;
+    };
+    const bool past_caches = call->past_caches && reinterpret_cast<uintptr_t>(y) % 64 == 0;
     each_part(call, [&](int64_t from, int64_t count) {
-        each_pack(count, [&](int64_t i, auto lanes) NW_INLINED {
-            const Pack<A> value = load(x + from + i, lanes), zero = Pack<A>::zero();
-            Pack<A> out = value * slope;
-            if (sign) out = out + where_negative(value, down, where_negative(zero - value, up, zero));
-            store(y + from + i, out, lanes);
-        });
+        if (past_caches && count == PENALTY_PART) {
+            for (int64_t i = 0; i < PENALTY_PART; i += LANES) stream(y + from + i, slope_at(from + i, Full{}));
+            streamed();
+            return;
+        }
+        each_pack(count, [&](int64_t i, auto lanes) NW_INLINED { store(y + from + i, slope_at(from + i, lanes), lanes); });
     });
     return 0;
 }

@@ -21,31 +21,34 @@ inline int64_t least_axis_for_onednn = 1;
 // oneDNN adds up so many products in one register: longer sums would lose more bits than the BLAS's.
 constexpr int64_t LONGEST_SUM = 1024, SUMMED_AT_ONCE = 512;
 
-// left (m, k) times other (n, k), transposed, by oneDNN. Both lie densely, one way or the other.
-inline Tensor onednn_product(const Tensor& left, const Tensor& other, const std::optional<Tensor>& bias) {
+// left (m, k) times right (k, n) by oneDNN, in whose form right is transposed. Both lie densely, one way or the other.
+inline Tensor onednn_product(const Tensor& left, const Tensor& right, const std::optional<Tensor>& bias) {
     typedef Tensor Product(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::string_view,
                            c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
     static const auto product = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Product>();
     const c10::List<std::optional<at::Scalar>> none;
-    return product.call(left, other, bias, "none", none, "");
+    return product.call(left, right.t(), bias, "none", none, "");
 }
 
-// left (m, k) times other (n, k), transposed, plus a bias of n values, where there is one. Nothing is recorded.
-inline Tensor product(const Tensor& left, const Tensor& other, const Tensor& bias, bool by_onednn) {
-    const int64_t terms = left.size(1);
+// left (m, k) times right (k, n), plus a bias of n values where there is one. Nothing is recorded.
+inline Tensor product(const Tensor& left, const Tensor& right, const Tensor& bias, bool by_onednn) {
     const std::optional<Tensor> added = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
-    if (!by_onednn) return added ? at::addmm(bias, left, other.t()) : at::mm(left, other.t());
-    if (terms <= LONGEST_SUM) return onednn_product(left, other, added);
+    if (!by_onednn) return added ? at::addmm(bias, left, right) : at::mm(left, right);
+    const int64_t terms = left.size(1);
+    if (terms <= LONGEST_SUM) return onednn_product(left, right, added);
     // Where neither axis is dense, oneDNN falls back to loops a thousand times slower.
-    const auto dense = [](const Tensor& part) { return part.stride(0) == 1 ? part : part.contiguous(); };
+    const auto dense = [](const Tensor& part) { return part.stride(0) == 1 || part.is_contiguous() ? part : part.contiguous(); };
     Tensor total;
     for (int64_t from = 0; from < terms; from += SUMMED_AT_ONCE) {
         const int64_t length = std::min(SUMMED_AT_ONCE, terms - from);
-        const Tensor part = onednn_product(dense(left.narrow(1, from, length)), dense(other.narrow(1, from, length)), std::nullopt);
+        const Tensor part = onednn_product(dense(left.narrow(1, from, length)), dense(right.narrow(0, from, length)), std::nullopt);
         total = from ? total.add_(part) : added ? part.add_(bias) : part;
     }
     return total;
 }
+
+// A tensor as a matrix whose rows are its last axis.
+inline Tensor as_rows(const Tensor& tensor) { return tensor.dim() == 2 ? tensor : tensor.reshape({-1, tensor.size(-1)}); }
 
 struct Linear final : Node {
     SavedVariable x, weight;  // each only where the other's gradient is asked for
@@ -73,9 +76,12 @@ struct Linear final : Node {
         std::optional<at::AutoDispatchBelowADInplaceOrView> unrecorded;
         if (plain) unrecorded.emplace();
         const bool fast = plain && by_onednn;
-        const Tensor rows = dy.reshape({-1, dy.size(-1)}).contiguous();
-        if (yes(0)) out[0] = product(rows, w.t(), Tensor(), fast).view(sizes);
-        if (yes(1)) out[1] = product(rows.t(), input.reshape({rows.size(0), -1}).t(), Tensor(), fast);
+        const Tensor rows = as_rows(dy).contiguous();
+        if (yes(0)) {
+            out[0] = product(rows, w, Tensor(), fast);
+            if (sizes.size() != 2) out[0] = out[0].view(sizes);
+        }
+        if (yes(1)) out[1] = product(rows.t(), as_rows(input), Tensor(), fast);
         if (yes(2)) out[2] = at::sum(rows, {0});
         return out;
     }
@@ -110,7 +116,7 @@ inline PyObject* linear(PyObject*, PyObject* const* given, Py_ssize_t count) {
         const Unlocked unlocked(x.numel() >= LONG_CALL);
         {
             const at::AutoDispatchBelowADInplaceOrView unrecorded;
-            y = product(x.dim() == 2 ? x : x.view({samples, inner}), weight, bias, by_onednn);
+            y = product(as_rows(x), weight.t(), bias, by_onednn);
             if (x.dim() != 2) {
                 at::DimVector sizes(x.sizes());
                 sizes.back() = outer;

@@ -147,8 +147,9 @@ nb::tuple penalty_sums(int dtype, int64_t elements, Address x) {
     return nb::make_tuple(sums[0], sums[1]);
 }
 
-void penalty_gradient(int dtype, int64_t elements, Address x, Address y, double l1, double l2) {
+void penalty_gradient(int dtype, int64_t elements, Address x, Address y, double l1, double l2, bool past_caches) {
     nw_penalty call = {};
+    call.past_caches = past_caches;
     call.dtype = dtype;
     call.elements = elements;
     call.x = at<void>(x);

@@ -38,10 +38,13 @@ def test_sums(raw: ModuleType, isa: str, dtype: torch.dtype) -> None:
 def test_gradient(raw: ModuleType, isa: str, dtype: torch.dtype, l1: float, l2: float) -> None:
     for count in COUNTS:
         x = values(count, dtype)
-        y, around = raw.guarded((count,), dtype)
-        _portable.penalty_gradient(raw.CODES[dtype], count, x.data_ptr(), y.data_ptr(), l1, l2)
-        raw.check_guards(around)
-        raw.assert_close(y, l1 * x.double().sign() + l2 * x.double(), what=f"gradient of {count}")
+        for past_caches in (False, True):
+            y, around = raw.guarded((count,), dtype)
+            _portable.penalty_gradient(
+                raw.CODES[dtype], count, x.data_ptr(), y.data_ptr(), l1, l2, past_caches
+            )
+            raw.check_guards(around)
+            raw.assert_close(y, l1 * x.double().sign() + l2 * x.double(), what=f"gradient of {count}")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
@@ -64,7 +67,7 @@ def test_odd_values(raw: ModuleType, isa: str) -> None:
     nan, inf = float("nan"), float("inf")
     x = torch.tensor([nan, inf, -inf, 1e-42, -1e-42, 0.0, -0.0, 3e38] * 5)
     y, stepped = torch.empty_like(x), x.clone()
-    _portable.penalty_gradient(0, x.numel(), x.data_ptr(), y.data_ptr(), 0.5, 0.25)
+    _portable.penalty_gradient(0, x.numel(), x.data_ptr(), y.data_ptr(), 0.5, 0.25, True)
     assert torch.equal(y.nan_to_num(nan=7.0), (0.5 * x.sign() + 0.25 * x).nan_to_num(nan=7.0))
     _portable.proximal(0, x.numel(), stepped.data_ptr(), 0.5, 0.25)
     want = x.sign() * (x.abs() - 0.5).clamp(min=0) / 1.25

@@ -124,7 +124,8 @@ def attempt_normalize(
             biased,
         )
         if output is not None:
-            _note(operation, x, "native")
+            if registry.recording() is not None:
+                _note(operation, x, "native")
             return output
     affine = [t for t in (weight, bias) if t is not None]
     running = [t for t in (running_mean, running_var) if t is not None]
@@ -184,7 +185,8 @@ def attempt_dropout(
     if backend in _FASTEST and (native := library.native()) is not None:
         output: Tensor | None = native.dropout(x, rate, inplace, models, generator)
         if output is not None:
-            _note("dropout", x, "native")
+            if registry.recording() is not None:
+                _note("dropout", x, "native")
             return output
     reason = _why_not(x, (), (), 0, False)
     if reason is None and not (x.is_contiguous() or lies_channels_last(x)):
@@ -199,7 +201,8 @@ def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None)
     if backend in _FASTEST and (native := library.native()) is not None:
         output: Tensor | None = native.linear(x, weight, bias)
         if output is not None:
-            _note("linear", x, "native", _multiplier(x, weight))
+            if registry.recording() is not None:
+                _note("linear", x, "native", _multiplier(x, weight))
             return output
     reason = _why_not(x, (), (weight, bias), 0, False) or why_not_linear(x, weight, bias)
     if reason is None and backend == "auto":

@@ -63,25 +63,25 @@ _Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def _forward(x: Tensor, weight: Tensor, bias: Tensor | None, multiply: _Product) -> Tensor:
-    return multiply(x.view(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], weight.shape[0])
+    return multiply(x.view(-1, x.shape[-1]), weight.t(), bias).view(*x.shape[:-1], weight.shape[0])
 
 
-def _by_torch(left: Tensor, other: Tensor, bias: Tensor | None) -> Tensor:
-    """``left @ other.T + bias`` by the BLAS."""
-    return left @ other.t() if bias is None else torch.addmm(bias, left, other.t())
+def _by_torch(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    """``left @ right + bias`` by the BLAS."""
+    return left @ right if bias is None else torch.addmm(bias, left, right)
 
 
-def _by_onednn(left: Tensor, other: Tensor, bias: Tensor | None) -> Tensor:
-    """``left @ other.T + bias`` by oneDNN."""
+def _by_onednn(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
+    """``left @ right + bias`` by oneDNN."""
     multiply = torch.ops.mkldnn._linear_pointwise
     terms = left.shape[1]
     if terms <= _LONGEST_SUM:
-        product: Tensor = multiply(left, other, bias, "none", [], "")
+        product: Tensor = multiply(left, right.t(), bias, "none", [], "")
         return product
     pieces = [
-        multiply(*map(_dense, parts), None, "none", [], "")
-        for parts in zip(
-            torch.split(left, _SUMMED_AT_ONCE, 1), torch.split(other, _SUMMED_AT_ONCE, 1), strict=True
+        multiply(_dense(one), _dense(other).t(), None, "none", [], "")
+        for one, other in zip(
+            torch.split(left, _SUMMED_AT_ONCE, 1), torch.split(right, _SUMMED_AT_ONCE, 0), strict=True
         )
     ]
     total: Tensor = pieces[0] if bias is None else pieces[0].add_(bias)
@@ -117,8 +117,8 @@ class _Linear(torch.autograd.Function):
         rows = dy.reshape(-1, dy.shape[-1]).contiguous()
         needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
         return (
-            multiply(rows, weight.t(), None).view(ctx.shape) if needs_x else None,
-            multiply(rows.t(), x.view(rows.shape[0], -1).t(), None) if needs_weight else None,
+            multiply(rows, weight, None).view(ctx.shape) if needs_x else None,
+            multiply(rows.t(), x.view(rows.shape[0], -1), None) if needs_weight else None,
             rows.sum(0) if needs_bias else None,
             None,
         )

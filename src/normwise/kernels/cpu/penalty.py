@@ -12,6 +12,9 @@ from normwise.kernels import registry
 from normwise.kernels.cpu import library
 from normwise.kernels.gate import is_plain_cpu, why_shut
 
+_PAST_CACHES = 16 << 20
+"""Bytes of gradients from which writing them past the caches costs less: they would be gone when the optimizer comes."""
+
 _DENSE = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -59,11 +62,12 @@ def sums(tensors: Sequence[Tensor]) -> tuple[float, float]:
 
 
 def gradients(tensors: Sequence[Tensor], l1: float, l2: float) -> tuple[Tensor, ...]:
-    """``l1 · sign(w) + l2 · w`` for each tensor."""
+    """``l1 · sign(w) + l2 · w`` for each tensor, the last one first: the sums have left it in the cache."""
     outputs = tuple(torch.empty_like(tensor) for tensor in tensors)
-    for tensor, output in zip(tensors, outputs, strict=True):
+    past_caches = sum(tensor.nbytes for tensor in tensors) >= _PAST_CACHES
+    for tensor, output in zip(reversed(tensors), reversed(outputs), strict=True):
         library.portable().penalty_gradient(
-            _code(tensor), tensor.numel(), tensor.data_ptr(), output.data_ptr(), l1, l2
+            _code(tensor), tensor.numel(), tensor.data_ptr(), output.data_ptr(), l1, l2, past_caches
         )
     return outputs
 
