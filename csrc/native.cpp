@@ -5,6 +5,7 @@
 #include "native_dropout.h"
 #include "native_linear.h"
 #include "native_normalize.h"
+#include "native_weight_norm.h"
 
 namespace {
 
@@ -24,6 +25,7 @@ PyMethodDef methods[] = {
     {"normalize", fast<nw::normalize>(), METH_FASTCALL, nullptr},
     {"dropout", fast<nw::dropout>(), METH_FASTCALL, nullptr},
     {"linear", fast<nw::linear>(), METH_FASTCALL, nullptr},
+    {"weight_norm", fast<nw::weight_norm>(), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

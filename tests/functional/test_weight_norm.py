@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from normwise import functional, reference
+from normwise.kernels.cpu import library
+from normwise.kernels.registry import use_backend
 from normwise.testing import assert_close
 
 EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["auto", "aten"])
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One node in C++, where that is built, and one in Python."""
+    with use_backend(request.param):
+        yield request.param
 
 
 def leaves(shape: tuple[int, ...], kept: int, dtype: torch.dtype, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -51,6 +62,18 @@ def test_is_torchs_own_where_torch_has_one() -> None:
     assert_close(
         functional.weight_norm(gain, direction, (1, 2, 3)), torch._weight_norm(direction, gain, 0), factor=0.1
     )
+
+
+def test_what_runs_is_one_node_that_notices_writes(backend: str) -> None:
+    gain, direction = leaves((4, 3), 0, torch.float32)
+    weight = functional.weight_norm(gain, direction, (1,))
+    native = backend == "auto" and library.why_missing("native") is None
+    assert weight.grad_fn is not None
+    assert weight.grad_fn.name() == ("NormwiseWeightNorm" if native else "_FusedRowsBackward")
+    with torch.no_grad():
+        direction.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        weight.sum().backward()
 
 
 @pytest.mark.parametrize("kept", [0, 1])

@@ -219,7 +219,7 @@ OPS: dict[str, Op] = {
             "weight_norm",
             "Linear layer under weight normalization",
             (2,),
-            lambda shape: layers.weight_norm(nn.Linear(shape[1], shape[1])),
+            lambda shape: layers.weight_norm(layers.Linear(shape[1], shape[1])),
             lambda shape: nn.utils.parametrizations.weight_norm(nn.Linear(shape[1], shape[1])),
             forward=0,
             backward=0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from normwise.kernels import aten
+from normwise.kernels import aten, cpu, registry
 
 
 def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -28,4 +28,5 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tenso
     tensor([[6., 8.],
             [0., 0.]])
     """
-    return aten.weight_norm(gain, direction, axes)
+    output = cpu.attempt_weight_norm(registry.requested(), gain, direction, axes)
+    return aten.weight_norm(gain, direction, axes) if output is None else output

@@ -41,6 +41,8 @@ class PerUnit(nn.Module):
 
     def incoming(self, split: Tensor) -> tuple[int, ...]:
         """The axes of a unit's incoming weights."""
+        if self.dim == 0 and self.groups == 1:  # nearly always, and quickest
+            return tuple(range(1, split.dim()))
         if self.dim is None:
             return tuple(range(split.dim()))
         kept = {self.dim % split.dim()} if self.groups == 1 else {0, 2}

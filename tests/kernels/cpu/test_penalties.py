@@ -48,6 +48,21 @@ def test_gradient(raw: ModuleType, isa: str, dtype: torch.dtype, l1: float, l2: 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_past_the_caches_is_the_same(raw: ModuleType, isa: str, dtype: torch.dtype) -> None:
+    """Whole parts of memory that is aligned to a line are written otherwise; torch aligns its own."""
+    x = values(50001, dtype)
+    found = []
+    for past_caches in (False, True):
+        y = torch.full_like(x, torch.nan)
+        assert y.data_ptr() % 64 == 0
+        _portable.penalty_gradient(
+            raw.CODES[dtype], x.numel(), x.data_ptr(), y.data_ptr(), 0.3, 0.2, past_caches
+        )
+        found.append(y)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(("l1", "l2"), WEIGHTS)
 def test_proximal_step(raw: ModuleType, isa: str, dtype: torch.dtype, l1: float, l2: float) -> None:
     for count in COUNTS:

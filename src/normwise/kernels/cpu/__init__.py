@@ -30,7 +30,15 @@ from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.preference import slower, slower_from_python
 from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 
-__all__ = ["ACROSS", "GROUP", "LAYER", "attempt_dropout", "attempt_linear", "attempt_normalize"]
+__all__ = [
+    "ACROSS",
+    "GROUP",
+    "LAYER",
+    "attempt_dropout",
+    "attempt_linear",
+    "attempt_normalize",
+    "attempt_weight_norm",
+]
 
 _NARROW = (torch.bfloat16, torch.float16)
 _FASTEST = ("auto", "cpu", "native")
@@ -210,6 +218,18 @@ def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None)
     if not _runs_portable("linear", backend, x, reason, _multiplier(x, weight)):
         return None
     return linear(x, weight, bias)
+
+
+def attempt_weight_norm(
+    backend: str, gain: Tensor, direction: Tensor, axes: tuple[int, ...]
+) -> Tensor | None:
+    """Weight normalization with one length per row as one node, or None: the operator is torch's either way."""
+    if backend in _FASTEST and axes == tuple(range(1, direction.dim())):
+        native = library.native()
+        if native is not None:
+            output: Tensor | None = native.weight_norm(gain, direction)
+            return output
+    return None
 
 
 def _multiplier(x: Tensor, weight: Tensor) -> str | None:

@@ -13,7 +13,7 @@ from normwise.kernels.cpu import library
 from normwise.kernels.gate import is_plain_cpu, why_shut
 
 _PAST_CACHES = 16 << 20
-"""Bytes of gradients from which writing them past the caches costs less: they would be gone when the optimizer comes."""
+"""Bytes of gradients from which to write them past the caches: they would be gone when the optimizer comes."""
 
 _DENSE = {4: torch.channels_last, 5: torch.channels_last_3d}
 
