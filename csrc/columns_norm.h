@@ -6,10 +6,6 @@
 namespace nw {
 namespace NW_ISA {
 
-// So many elements ahead tensors are fetched: among the reads of what belongs to the columns, the machine itself sees too late
-// what comes next.
-constexpr int64_t AHEAD = 1024;
-
 template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call) {
     typedef compute<T> A;
     const Columns p(call);

@@ -18,6 +18,10 @@ NW_INLINE uint32_t bits_at(const uint8_t* bits, int64_t index) {
 // Bytes of a model's keep bits.
 NW_INLINE int64_t keep_bytes(int64_t elements) { return (elements + 127) / 128 * 16; }
 
+// So many elements ahead tensors are fetched where memory is gone through in order: the machine itself looks no further than to the
+// end of a page, and among the reads of what belongs to columns it sees too late what comes next.
+constexpr int64_t AHEAD = 1024;
+
 // A gate holds one bit for each lane of a pack.
 template <bool wide> struct gate_word { typedef uint16_t type; };
 template <> struct gate_word<false> { typedef uint8_t type; };

@@ -65,16 +65,17 @@ template <class T> static inline Moments moments_of_part(const Planes& p, const 
         [&](int64_t k) NW_INLINED { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
 }
 
-// Row `row` of a unit; `next` is the one whose output is fetched meanwhile.
-template <class T, Kind kind>
+// Row `row` of a unit. Meanwhile what is written `ahead` elements further is fetched, and what is read there, if it is not in the cache.
+template <class T, Kind kind, bool cached>
 NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind>& finish, const Saved<compute<T>>& saved, int64_t unit,
-                          int64_t row, int64_t next, int64_t channel) {
+                          int64_t row, int64_t ahead, int64_t channel) {
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
     const uint8_t* keep = p.keep_of(unit);
-    const int64_t at = row * p.length, inside = at - p.start_of_model(unit), ahead = (next - row) * p.length;
+    const int64_t at = row * p.length, inside = at - p.start_of_model(unit);
     each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
+        if (!cached) prefetch(x + at + ahead + i);
         if (ahead) prefetch_to_write(finish.y + at + ahead + i);
         const Pack<A> d = (load(x + at + i, lanes) - high) - low;
         finish.forward(fma(d, scale, shift), at + i, inside + i, row * p.words + i / LANES, keep, lanes);
@@ -88,7 +89,8 @@ static inline void finish_part(const Planes& p, const T* NW_RESTRICT x, const Fi
     const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     for (int64_t k = part * p.part_rows; k < end; k++) {
         const int64_t row = first_row + k * step;
-        finish_row(p, x, finish, saved, unit, row, k + ahead < p.rows ? row + ahead * step : row, first_channel + k * p.channel_step());
+        finish_row<T, kind, true>(p, x, finish, saved, unit, row, k + ahead < p.rows ? ahead * step * p.length : 0,
+                                  first_channel + k * p.channel_step());
     }
 }
 
@@ -106,7 +108,7 @@ template <class T, Kind kind> static int32_t planes_forward(const nw_norm* call)
         // A unit's rows need not follow each other: in the order of memory they are read and written soonest.
         parallel(p.units * p.rows, p.elements, [&](int64_t row) {
             const int64_t all = p.samples * p.channels, unit = p.across ? row / all * p.channels + row % p.channels : row / p.rows;
-            finish_row(p, x, finish, saved, unit, row, row, p.across ? unit : row % p.channels);
+            finish_row<T, kind, false>(p, x, finish, saved, unit, row, AHEAD, p.across ? unit : row % p.channels);
         });
         return 0;
     }

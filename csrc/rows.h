@@ -71,6 +71,8 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
     const bool centred = call->centred;
     // A row's statistics wait for long operations; those of several rows wait together.
     const int64_t fit = p.length > 0 ? Rows::AT_ONCE / p.length : LANES, at_once = fit < 1 ? 1 : fit > LANES ? LANES : fit;
+    // The machine looks ahead no further than to the end of a page, which a row may well be.
+    const int64_t ahead = p.length * at_once;
     parallel(p.parts, p.elements, [&](int64_t part) {
         const int64_t to = p.part_end(part) * p.groups;
         for (int64_t row = part * p.part_samples * p.groups; row < to; row += at_once) {
@@ -83,6 +85,7 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
                 const Pack<A> shift = Pack<A>::of(about[r]);
                 TwoSums<A> sums;
                 each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) NW_INLINED {
+                    prefetch(from + i + ahead);
                     sums.add_square(slot, only(load(from + i, lanes) - shift, lanes));
                 });
                 sums.flush();
@@ -109,6 +112,7 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
                 const A *weight = affine.weight + group * p.length, *bias = affine.bias + group * p.length;
                 const int64_t at = r * p.length;
                 each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
+                    prefetch_to_write(finish.y + at + i + ahead);
                     const Pack<A> d = (load(x + at + i, lanes) - high) - low;
                     const Pack<A> z = fma(d * rstd, load(weight + i, lanes), load(bias + i, lanes));
                     finish.forward(z, at + i, at + i, r * p.words + i / LANES, p.keep, lanes);
