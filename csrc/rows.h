@@ -19,7 +19,7 @@ struct Rows {
     static constexpr int64_t PART = 16384;  // elements
     static constexpr int64_t MOST_PARTS = 256, LEAST_PARTS = 64;
     static constexpr int64_t MOST_SUMS = 1 << 17;  // of all parts, unless they are fewer than LEAST_PARTS
-    static constexpr int64_t AT_ONCE = 1024;       // elements of rows that go through both passes together
+    static constexpr int64_t AT_ONCE = 4096;        // elements of rows that go through both passes together
 
     explicit Rows(const nw_norm* call) : channels(call->channels), keep(call->keep) {
         const bool layer = call->family == NW_LAYER;

@@ -30,7 +30,7 @@ WELL = Facts(
     loaded={
         "torch": {"version": "2.13.0", "isa": "AVX2", "threads": 4},
         "portable": {"path": "/p/_portable.so", "isa": "avx2", "best": "avx2", "openmp": True},
-        "native": {"path": "/c/_native.so"},
+        "native": {"path": "/c/_native.so", "onednn": True},
         "pools": {"pools": ["/torch/lib/libgomp.so.1"]},
     },
 )

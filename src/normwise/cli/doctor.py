@@ -68,6 +68,7 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
             "native extension",
             _kernels(facts, "native", f"built: {native.get('path')}", "not built for this torch"),
         ),
+        ("linear layers", _products(native.get("onednn"))),
         ("OpenMP", _openmp(pools.get("pools"))),
         ("allocator", _allocator(facts.allocator)),
         (
@@ -84,6 +85,14 @@ def _kernels(facts: Facts, step: str, there: str, missing: str) -> str:
     if facts.error(step) is not None:
         return "broken"
     return missing if facts.loaded[step]["path"] is None else there
+
+
+def _products(onednn: bool | None) -> str:
+    if onednn is None:
+        return "unknown"
+    return (
+        "large products run in oneDNN, faster here than torch's BLAS" if onednn else "torch's BLAS multiplies"
+    )
 
 
 def _openmp(pools: list[str] | None) -> str:

@@ -107,11 +107,12 @@ def _portable() -> dict[str, Any]:
 def _native() -> dict[str, Any]:
     from normwise.kernels.cpu import library
     from normwise.kernels.cpu.build import native_path
+    from normwise.kernels.cpu.preference import products_for_onednn
 
     path = native_path()
     if path is not None and library.native() is None:
         raise ImportError(library.why_missing("native"))
-    return {"path": None if path is None else str(path)}
+    return {"path": None if path is None else str(path), "onednn": products_for_onednn() < sys.maxsize}
 
 
 def _pools() -> dict[str, Any]:

@@ -15,9 +15,9 @@ def linear(
 
     torch brings two libraries that multiply float32 matrices on a CPU, and always calls the BLAS. On AMD processors
     with AVX-512 at full width (Zen 5) oneDNN is about twice as fast; there large products, forward and backward, run
-    in oneDNN, and all others in the BLAS. Sums of more than 1024 terms are then cut into pieces of 512, so that the
-    rounding error stays within twice the BLAS's. Under the native back end the layer is one node of autograd, which
-    saves a few microseconds a call at any size.
+    in oneDNN, and all others in the BLAS. Its rounding error is up to 1.7 times the BLAS's for values of both signs,
+    and up to 3 times where all have one; sums of more than 1024 terms are cut into pieces of 512 to keep it there.
+    Under the native back end the layer is one node of autograd, which saves a few microseconds a call at any size.
 
     Args:
         input: (*, in).

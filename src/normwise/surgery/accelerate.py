@@ -40,7 +40,8 @@ def accelerate(model: nn.Module, *, inplace: bool = False) -> tuple[nn.Module, E
     Outputs, gradients and running statistics are those of before, in both modes, to rounding; dropout draws
     other masks of the same probability. The state_dict has the same keys in the same order, and parameters
     and buffers are the very same objects, shared with the model that was given: an optimizer made before
-    keeps working, and one of the two models should be used from now on. A fused layer has one mode, and one
+    keeps working, and one of the two models should be used from now on. Tools that go by a layer's exact class,
+    as torch's dynamic quantization does, want `decelerate` first. A fused layer has one mode, and one
     drop rate, its `dropout`, for all that it does; set those there.
 
     Args:
