@@ -67,8 +67,8 @@ def test_the_error_is_at_most_twice_torchs(
     inner, outer = data.draw(sizes), data.draw(sizes)
     x, weight, cotangent = randn(*lead, inner), randn(outer, inner, seed=1), randn(*lead, outer, seed=2)
     bias = randn(outer, seed=3) if data.draw(st.booleans()) else None
-    given_ = [None if t is None else t.double() for t in (x, weight, bias, cotangent)]
-    exact = passes(torch.nn.functional.linear, *given_)  # type: ignore[arg-type]
+    wide = None if bias is None else bias.double()
+    exact = passes(torch.nn.functional.linear, x.double(), weight.double(), wide, cotangent.double())
     theirs = passes(torch.nn.functional.linear, x, weight, bias, cotangent)
     with nw.use_backend(binding):
         ours = passes(linear, x, weight, bias, cotangent)
@@ -177,6 +177,9 @@ def test_what_does_not_fit_torch_refuses() -> None:
         with pytest.raises(RuntimeError) as caught:
             linear(*given_)
         assert str(caught.value) == str(expected.value)
+    for x, weight in (((0, 3), (2, 3)), ((4, 0), (2, 0)), ((4, 3), (3,))):
+        (choice,) = nw.explain_backend(linear, torch.ones(x), torch.ones(weight))
+        assert (choice.backend, choice.library) == ("aten", None)
     assert linear(torch.ones(0, 3), torch.ones(2, 3)).shape == (0, 2)
     assert linear(torch.ones(4, 0), torch.ones(2, 0)).tolist() == [[0.0, 0.0]] * 4
 

@@ -215,7 +215,7 @@ def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None)
     reason = _why_not(x, (), (weight, bias), 0, False) or why_not_linear(x, weight, bias)
     if reason is None and backend == "auto":
         reason = why_blas(x, weight)
-    if not _runs_portable("linear", backend, x, reason, _multiplier(x, weight)):
+    if not _runs_portable("linear", backend, x, reason, _multiplier(x, weight) if reason is None else None):
         return None
     return linear(x, weight, bias)
 
