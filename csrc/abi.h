@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#define NW_ABI_VERSION 4
+#define NW_ABI_VERSION 5
 
 enum nw_dtype : int32_t { NW_F32 = 0, NW_F64 = 1, NW_BF16 = 2, NW_F16 = 3 };
 
@@ -96,11 +96,12 @@ struct nw_dropout {
 // Penalties and proximal steps over one tensor.
 struct nw_penalty {
     int32_t dtype;
-    int32_t past_caches;       // of a gradient: it is part of more than the caches hold
+    int32_t reserved;
     int64_t elements;
+    int64_t together;          // bytes of all gradients that are written one after another, this among them
     const void* x;
     double* sums;              // (2): sum of |x|, sum of x²
-    void* y;                   // gradient: y = l1 · sign(x) + l2 · x; proximal: y is x
+    void* y;                   // penalty: null: not wanted; y = l1 · sign(x) + l2 · x; proximal: y is x
     double l1, l2;
 };
 
@@ -113,8 +114,7 @@ struct nw_table {
     int32_t (*moments)(const nw_moments*);
     int32_t (*keep)(const nw_dropout*);
     int32_t (*dropout)(const nw_dropout*);
-    int32_t (*penalty_sums)(const nw_penalty*);
-    int32_t (*penalty_gradient)(const nw_penalty*);
+    int32_t (*penalty)(const nw_penalty*);
     int32_t (*proximal)(const nw_penalty*);
 };
 

@@ -6,6 +6,8 @@
 // positions of a channel, where channels come first and positions are few.
 #pragma once
 
+#include <numeric>
+
 #include "finish.h"
 #include "matrix.h"
 
@@ -52,6 +54,8 @@ struct Columns {
     }
     int64_t part_end(int64_t part) const { return (part + 1) * part_rows < rows ? (part + 1) * part_rows : rows; }
     int64_t statistics() const { return problems * groups; }
+    // Elements after which packs begin anew: rows, and problems.
+    int64_t run() const { return problems > 1 ? std::gcd(wide, last) : wide; }
     int64_t begin_of(int64_t problem) const { return problem * short_rows * channels * inner; }
     // A problem's place in weight and bias.
     int64_t affine(int64_t problem) const { return across ? problem * channels : 0; }

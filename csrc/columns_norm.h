@@ -10,7 +10,7 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
     typedef compute<T> A;
     const Columns p(call);
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);
-    const Finish<T, kind> finish(call);
+    const Finish<T, kind> finish(call, p.run());
     const int64_t affine = call->models * p.channels, tasks = p.problems * p.parts;
     const Saved<A> saved(call->saved, p.statistics(), affine);
     saved.set_affine(call, affine);
@@ -31,7 +31,7 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
                 const int64_t at = first + c;
                 prefetch(x + at + AHEAD);
                 if (finish.residual) prefetch(finish.residual + at + AHEAD);
-                prefetch_to_write(finish.y + at + AHEAD);
+                finish.y.fetch(at + AHEAD);
                 const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
                 const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
                 finish.forward(z, at, at - start, word + c / LANES, keep, lanes);
@@ -130,8 +130,8 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
     typedef compute<T> A;
     const Columns p(call);
     const T* x = static_cast<const T*>(call->x);
-    T* dx = static_cast<T*>(call->dx);
-    const Finish<T, kind> finish(call);
+    const Output<T> dx = output_of<T>(call->dx, call, p.run());
+    const Finish<T, kind> finish(call, p.run());
     const Saved<A> saved(call->saved, p.statistics(), call->models * p.channels);
     const bool through = call->batch_statistics, write = dx || call->dresidual;
     const bool sum = (dx && through) || call->dweight || call->dbias;
@@ -190,19 +190,19 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
                     const int64_t at = first + c;
                     prefetch(x + at + AHEAD);
                     prefetch(finish.dy + at + AHEAD);
-                    if (dx) prefetch_to_write(dx + at + AHEAD);
-                    if (finish.dresidual) prefetch_to_write(finish.dresidual + at + AHEAD);
+                    if (dx) dx.fetch(at + AHEAD);
+                    if (finish.dresidual) finish.dresidual.fetch(at + AHEAD);
                     const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
                     const Pack<A> scale = load(map.scale + c, lanes), z = fma(d, scale, load(map.shift + c, lanes));
                     const Pack<A> dz = finish.backward(z, at, at - start, word + c / LANES, keep, lanes);
-                    if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
+                    if (finish.dresidual) finish.dresidual.set(at, dz, lanes);
                     if (!dx) return;
                     if (!through) {  // not by way of d: 0 times an infinity is none
-                        store(dx + at, scale * dz, lanes);
+                        dx.set(at, scale * dz, lanes);
                         return;
                     }
                     const Pack<A> back = weight * fma(d, load(map.slope + c, lanes), load(map.constant + c, lanes));
-                    store(dx + at, fma(scale, dz, Pack<A>::zero() - back), lanes);
+                    dx.set(at, fma(scale, dz, Pack<A>::zero() - back), lanes);
                 });
             });
         });

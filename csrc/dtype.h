@@ -131,10 +131,11 @@ NW_INLINE void store(bf16* to, Floats a) {
 template <class T> NW_INLINE Pack<compute<T>> load(const T* from, Full) { return load(from); }
 template <class T> NW_INLINE void store(T* to, Pack<compute<T>> a, Full) { store(to, a); }
 
-// A whole pack past the caches, where the machine can: for what is larger than these and read much later. `to` is aligned to 64
-// bytes, and `streamed()` follows the last one before another thread reads.
-template <class T> NW_INLINE void stream(T* to, Pack<compute<T>> a) { store(to, a); }
+// A whole pack past the caches, to where a pack is aligned. `streamed()` follows the last one, before another thread reads.
+template <class T> constexpr bool CAN_STREAM = false;
 #if defined(NW_X86)
+template <> constexpr bool CAN_STREAM<float> = true;
+template <> constexpr bool CAN_STREAM<double> = true;
 NW_INLINE void stream(float* to, Floats a) {
     NW_UNROLL
     for (int i = 0; i < Floats::COUNT; i++) {
@@ -159,9 +160,6 @@ NW_INLINE void stream(double* to, Doubles a) {
 #endif
     }
 }
-NW_INLINE void streamed() { _mm_sfence(); }
-#else
-NW_INLINE void streamed() {}
 #endif
 
 // n values below 16, in pieces of a constant size: a copy of a variable one calls the C library.

@@ -1,8 +1,10 @@
 // Dropout, penalties and proximal steps: one pass over memory.
 #pragma once
 
+#include <numeric>
+
 #include "abi.h"
-#include "finish.h"
+#include "output.h"
 #include "parallel.h"
 #include "philox.h"
 
@@ -36,9 +38,11 @@ static inline int32_t keep_bits(const nw_dropout* call) {
 template <class T> static int32_t dropout(const nw_dropout* call) {
     typedef compute<T> A;
     const Pack<A> scale = Pack<A>::of(static_cast<A>(call->keep_scale));
+    const int64_t elements = call->models * call->elements, bytes = call->y == call->x ? 0 : elements * static_cast<int64_t>(sizeof(T));
+    const Output<T> y(call->y, elements, call->models > 1 ? std::gcd(call->elements, BLOCK) : BLOCK, bytes);
     each_blocks(call, [&](int64_t model, int64_t from, int64_t to) {
         const T* x = static_cast<const T*>(call->x) + model * call->elements;
-        T* y = static_cast<T*>(call->y) + model * call->elements;
+        const int64_t own = model * call->elements;
         for (int64_t block = from; block < to; block++) {
             const int64_t at = block * BLOCK;
 #if defined(__GNUC__) || defined(__clang__)
@@ -49,7 +53,7 @@ template <class T> static int32_t dropout(const nw_dropout* call) {
             keep_block(call->seeds[model], call->offset, static_cast<uint64_t>(block), call->threshold, words);
             const auto step = [&](int64_t i, auto lanes) NW_INLINED {
                 const uint32_t kept = words[i / 32] >> (i % 32);
-                store(y + at + i, load(x + at + i, lanes) * where_set(kept, scale), lanes);
+                y.set(own + at + i, load(x + at + i, lanes) * where_set(kept, scale), lanes);
             };
             if (at + BLOCK <= call->elements) {
                 for (int64_t i = 0; i < BLOCK; i += LANES) step(i, Full{});
@@ -63,10 +67,13 @@ template <class T> static int32_t dropout(const nw_dropout* call) {
 
 constexpr int64_t PENALTY_PART = 16384;
 
-// |x| and x² summed, in parts of fixed size merged in order.
-template <class T> static int32_t penalty_sums(const nw_penalty* call) {
+// |x| and x² summed, in parts of fixed size merged in order, and on the way y = l1 · sign(x) + l2 · x, unless y is null; a NaN stays.
+template <class T> static int32_t penalty(const nw_penalty* call) {
     typedef compute<T> A;
     const T* x = static_cast<const T*>(call->x);
+    const Output<T> y(call->y, call->elements, PENALTY_PART, call->y ? call->together : 0);
+    const Pack<A> up = Pack<A>::of(static_cast<A>(call->l1)), down = Pack<A>::zero() - up, slope = Pack<A>::of(static_cast<A>(call->l2));
+    const bool sign = call->l1 != 0;
     const int64_t parts = (call->elements + PENALTY_PART - 1) / PENALTY_PART;
     Scratch scratch(2 * Scratch::room<double>(parts));
     if (!scratch.ok()) return 1;
@@ -77,6 +84,9 @@ template <class T> static int32_t penalty_sums(const nw_penalty* call) {
         each_slot(sums, left < PENALTY_PART ? left : PENALTY_PART, [&](int64_t i, int slot, auto lanes) NW_INLINED {
             const Pack<A> value = load(x + from + i, lanes);
             sums.add(slot, absolute(value), value * value);
+            if (!y) return;
+            const Pack<A> zero = Pack<A>::zero(), straight = value * slope;
+            y.set(from + i, sign ? straight + where_negative(value, down, where_negative(zero - value, up, zero)) : straight, lanes);
         });
         sums.flush();
         sizes[part] = sums.first();
@@ -90,46 +100,14 @@ template <class T> static int32_t penalty_sums(const nw_penalty* call) {
     return 0;
 }
 
-// step(from, count) over parts of the elements, the last ones first: the sums before have left them in the cache.
-template <class F> static inline void each_part(const nw_penalty* call, F step) {
-    const auto task = [&](int64_t part) {
-        const int64_t from = part * PENALTY_PART, left = call->elements - from;
-        step(from, left < PENALTY_PART ? left : PENALTY_PART);
-    };
-    parallel((call->elements + PENALTY_PART - 1) / PENALTY_PART, call->elements, task, true);
-}
-
-// y = l1 · sign(x) + l2 · x; a NaN stays.
-template <class T> static int32_t penalty_gradient(const nw_penalty* call) {
-    typedef compute<T> A;
-    const T* x = static_cast<const T*>(call->x);
-    T* y = static_cast<T*>(call->y);
-    const Pack<A> up = Pack<A>::of(static_cast<A>(call->l1)), down = Pack<A>::zero() - up, slope = Pack<A>::of(static_cast<A>(call->l2));
-    const bool sign = call->l1 != 0;
-    const auto slope_at = [&](int64_t at, auto lanes) NW_INLINED {
-        const Pack<A> value = load(x + at, lanes), zero = Pack<A>::zero();
-        const Pack<A> out = value * slope;
-        return sign ? out + where_negative(value, down, where_negative(zero - value, up, zero)) : out;
-    };
-    const bool past_caches = call->past_caches && reinterpret_cast<uintptr_t>(y) % 64 == 0;
-    each_part(call, [&](int64_t from, int64_t count) {
-        if (past_caches && count == PENALTY_PART) {
-            for (int64_t i = 0; i < PENALTY_PART; i += LANES) stream(y + from + i, slope_at(from + i, Full{}));
-            streamed();
-            return;
-        }
-        each_pack(count, [&](int64_t i, auto lanes) NW_INLINED { store(y + from + i, slope_at(from + i, lanes), lanes); });
-    });
-    return 0;
-}
-
 // x ← sign(x) · max(|x| − l1, 0) / (1 + l2), in place; a NaN stays.
 template <class T> static int32_t proximal(const nw_penalty* call) {
     typedef compute<T> A;
     T* y = static_cast<T*>(call->y);
     const Pack<A> least = Pack<A>::of(static_cast<A>(call->l1)), shrink = Pack<A>::of(static_cast<A>(1.0 / (1.0 + call->l2)));
-    each_part(call, [&](int64_t from, int64_t count) {
-        each_pack(count, [&](int64_t i, auto lanes) NW_INLINED {
+    parallel((call->elements + PENALTY_PART - 1) / PENALTY_PART, call->elements, [&](int64_t part) {
+        const int64_t from = part * PENALTY_PART, left = call->elements - from;
+        each_pack(left < PENALTY_PART ? left : PENALTY_PART, [&](int64_t i, auto lanes) NW_INLINED {
             const Pack<A> value = load(y + from + i, lanes), zero = Pack<A>::zero();
             const Pack<A> size = at_least(absolute(value) - least, zero) * shrink;
             store(y + from + i, where_negative(value, zero - size, size), lanes);

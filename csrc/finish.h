@@ -3,6 +3,7 @@
 
 #include "abi.h"
 #include "activation.h"
+#include "output.h"
 #include "statistics.h"
 
 namespace nw {
@@ -30,21 +31,27 @@ typedef gate_word<(LANES > 8)>::type GateWord;
 // Words of a row's gate; rows are padded to 16 bits.
 NW_INLINE int64_t gate_words(int64_t length) { return (length + 15) / 16 * (16 / LANES); }
 
+// An output of the input's size, whose packs begin anew with each `run`. What is written over dy is in the cache anyway.
+template <class T> static inline Output<T> output_of(void* to, const nw_norm* call, int64_t run) {
+    const int64_t elements = call->models * call->samples * call->channels * call->positions;
+    const bool fresh = to != nullptr && to != call->dy;
+    return Output<T>(to, elements, run, fresh ? elements * static_cast<int64_t>(sizeof(T)) : 0);
+}
+
 // The tensors of one call, typed. `at` counts elements of the whole tensor, `inside` those of the model, in memory order;
 // `word` is the place of the pack in the gate.
 template <class T, Kind kind> struct Finish {
     typedef compute<T> A;
     const T* residual;
     const T* dy;
-    T* y;
-    T* dresidual;
+    Output<T> y, dresidual;
     GateWord* gate;
     A keep_scale;
     int32_t activation;
 
-    explicit Finish(const nw_norm* call)
-        : residual(static_cast<const T*>(call->residual)), dy(static_cast<const T*>(call->dy)), y(static_cast<T*>(call->y)),
-          dresidual(static_cast<T*>(call->dresidual)), gate(reinterpret_cast<GateWord*>(call->gate)), keep_scale(static_cast<A>(call->keep_scale)),
+    Finish(const nw_norm* call, int64_t run)
+        : residual(static_cast<const T*>(call->residual)), dy(static_cast<const T*>(call->dy)), y(output_of<T>(call->y, call, run)),
+          dresidual(output_of<T>(call->dresidual, call, run)), gate(reinterpret_cast<GateWord*>(call->gate)), keep_scale(static_cast<A>(call->keep_scale)),
           activation(call->activation) {}
 
     template <class L> NW_INLINE void forward(Pack<A> z, int64_t at, int64_t inside, int64_t word, const uint8_t* keep, L lanes) const {
@@ -56,7 +63,7 @@ template <class T, Kind kind> struct Finish {
             out = out * where_set(kept, Pack<A>::of(keep_scale));
         }
         if (gate) gate[word] = static_cast<GateWord>(kept & above_zero(z));
-        store(y + at, out, lanes);
+        y.set(at, out, lanes);
     }
 
     // The gradient with respect to z, from the incoming one; zero in the lanes that the step does not handle.

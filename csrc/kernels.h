@@ -57,13 +57,12 @@ struct Kernels {
     int32_t (*norm_backward)(const nw_norm*);
     int32_t (*moments)(const nw_moments*);
     int32_t (*dropout)(const nw_dropout*);
-    int32_t (*penalty_sums)(const nw_penalty*);
-    int32_t (*penalty_gradient)(const nw_penalty*);
+    int32_t (*penalty)(const nw_penalty*);
     int32_t (*proximal)(const nw_penalty*);
 };
 
 template <class T> static Kernels kernels_of() {
-    return {norm_forward_of<T>, norm_backward_of<T>, measure<T>, dropout<T>, penalty_sums<T>, penalty_gradient<T>, proximal<T>};
+    return {norm_forward_of<T>, norm_backward_of<T>, measure<T>, dropout<T>, penalty<T>, proximal<T>};
 }
 
 Kernels float_kernels();

@@ -40,10 +40,9 @@ static int32_t dropout(const nw_dropout* call) {
     if (call->y != call->x) ask_for_large_pages(call->y, bytes_of(call->dtype, call->models * call->elements));
     return of(call->dtype).dropout(call);
 }
-static int32_t penalty_sums(const nw_penalty* call) { return of(call->dtype).penalty_sums(call); }
-static int32_t penalty_gradient(const nw_penalty* call) {
+static int32_t penalty(const nw_penalty* call) {
     ask_for_large_pages(call->y, bytes_of(call->dtype, call->elements));
-    return of(call->dtype).penalty_gradient(call);
+    return of(call->dtype).penalty(call);
 }
 static int32_t proximal(const nw_penalty* call) { return of(call->dtype).proximal(call); }
 
@@ -53,6 +52,6 @@ static int32_t proximal(const nw_penalty* call) { return of(call->dtype).proxima
 extern "C" const nw_table* NW_JOIN(nw_table_, NW_ISA)() {
     using namespace nw::NW_ISA;
     static const nw_table table = {NW_ABI_VERSION, VECTOR_BYTES ? VECTOR_BYTES / 4 : 1, NW_TEXT(NW_ISA), norm_forward, norm_backward,
-                                   moments, keep_bits, dropout, penalty_sums, penalty_gradient, proximal};
+                                   moments, keep_bits, dropout, penalty, proximal};
     return &table;
 }

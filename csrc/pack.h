@@ -376,6 +376,12 @@ NW_INLINE void prefetch(const void* address) {
     (void)address;
 #endif
 }
+// What went past the caches is in its place before anything that follows.
+NW_INLINE void streamed() {
+#if defined(NW_X86)
+    _mm_sfence();
+#endif
+}
 NW_INLINE void prefetch_to_write(const void* address) {
 #if defined(__GNUC__) || defined(__clang__)
     __builtin_prefetch(address, 1, 2);

@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #endif
 
+#include "pack.h"
+
 namespace nw {
 namespace NW_ISA {
 
@@ -25,6 +27,20 @@ static inline void ask_for_large_pages(void* from, int64_t bytes) {
     if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #else
     (void)from, (void)bytes;
+#endif
+}
+
+// Whether the system has given memory to a block already. What it gives anew it has just filled with zeros, which are still in the
+// caches; false where it does not tell.
+static inline bool is_mapped(void* from, int64_t bytes) {
+#ifdef __linux__
+    constexpr uintptr_t PAGE = 4096;  // none is smaller; an address at one of larger pages is refused, unless it begins one
+    const uintptr_t middle = (reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes) / 2) & ~(PAGE - 1);
+    unsigned char is_there = 0;
+    return mincore(reinterpret_cast<void*>(middle), 1, &is_there) == 0 && (is_there & 1);
+#else
+    (void)from, (void)bytes;
+    return false;
 #endif
 }
 

@@ -30,11 +30,12 @@ static inline int threads_for(int64_t tasks, int64_t elements) {
 }
 
 // task(i) for 0 … tasks, in contiguous shares. Which thread runs a task never changes what it computes. A share runs backwards
-// where asked: what an earlier pass touched last is still in the cache.
+// where asked: what an earlier pass touched last is still in the cache. What tasks wrote is there for all threads afterwards.
 template <class F> static inline void parallel(int64_t tasks, int64_t elements, F task, bool backwards = false) {
     const int threads = threads_for(tasks, elements);
     if (threads == 1) {
         for (int64_t i = 0; i < tasks; i++) task(backwards ? tasks - 1 - i : i);
+        streamed();
         return;
     }
 #ifdef _OPENMP
@@ -43,6 +44,7 @@ template <class F> static inline void parallel(int64_t tasks, int64_t elements, 
         const int64_t count = omp_get_num_threads(), me = omp_get_thread_num();
         const int64_t from = tasks * me / count, to = tasks * (me + 1) / count;
         for (int64_t i = 0; i < to - from; i++) task(backwards ? to - 1 - i : from + i);
+        streamed();
     }
 #endif
 }

@@ -76,7 +76,7 @@ NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<
     const int64_t at = row * p.length, inside = at - p.start_of_model(unit);
     each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
         if (!cached) prefetch(x + at + ahead + i);
-        if (ahead) prefetch_to_write(finish.y + at + ahead + i);
+        if (ahead) finish.y.fetch(at + ahead + i);
         const Pack<A> d = (load(x + at + i, lanes) - high) - low;
         finish.forward(fma(d, scale, shift), at + i, inside + i, row * p.words + i / LANES, keep, lanes);
     });
@@ -98,7 +98,7 @@ template <class T, Kind kind> static int32_t planes_forward(const nw_norm* call)
     typedef compute<T> A;
     const Planes p(call);
     const T* x = static_cast<const T*>(call->x);
-    const Finish<T, kind> finish(call);
+    const Finish<T, kind> finish(call, p.length);
     const Saved<A> saved(call->saved, p.units, p.models * p.channels);
     saved.set_affine(call, p.models * p.channels);
     const auto finish_one = [&](int64_t i) { finish_part(p, x, finish, saved, i / p.parts, i % p.parts); };
@@ -169,7 +169,7 @@ static inline RowSums sums_of_part(const Planes& p, const T* NW_RESTRICT x, cons
 // dx = scale · dz − weight · (from_gradient + d · from_product), and the residual's gradient dz. `still`: the statistics do not
 // depend on x.
 template <class T, Kind kind>
-static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* dx, const Finish<T, kind> finish,
+static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, const Output<T> dx, const Finish<T, kind> finish,
                                     const Saved<compute<T>> saved, int64_t unit, int64_t part, RowSums from, bool still) {
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
@@ -183,18 +183,18 @@ static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, T* 
         const float* weights = p.sample_weight ? p.sample_weight + k * p.length : nullptr;
         const int64_t next = (k >= ahead ? row - ahead * step : row) * p.length;
         each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
-            if (dx) prefetch_to_write(dx + next + i);
+            if (dx) dx.fetch(next + i);
             const Pack<A> d = (load(x + at + i, lanes) - high) - low;
             const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
-            if (finish.dresidual) store(finish.dresidual + at + i, dz, lanes);
+            if (finish.dresidual) finish.dresidual.set(at + i, dz, lanes);
             if (!dx) return;
             if (still) {  // not by way of d: 0 times an infinity is none
-                store(dx + at + i, scale * dz, lanes);
+                dx.set(at + i, scale * dz, lanes);
                 return;
             }
             Pack<A> through = fma(d, slope, constant);
             if (weights) through = through * lanes_of<A>(load(weights + i, lanes));
-            store(dx + at + i, fma(scale, dz, Pack<A>::zero() - through), lanes);
+            dx.set(at + i, fma(scale, dz, Pack<A>::zero() - through), lanes);
         });
     }
 }
@@ -203,8 +203,8 @@ template <class T, Kind kind> static int32_t planes_backward(const nw_norm* call
     typedef compute<T> A;
     const Planes p(call);
     const T* x = static_cast<const T*>(call->x);
-    T* dx = static_cast<T*>(call->dx);
-    const Finish<T, kind> finish(call);
+    const Output<T> dx = output_of<T>(call->dx, call, p.length);
+    const Finish<T, kind> finish(call, p.length);
     const Saved<A> saved(call->saved, p.units, p.models * p.channels);
     const bool through = call->batch_statistics;  // the statistics depend on x
     const bool write = dx || call->dresidual;

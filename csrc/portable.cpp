@@ -136,27 +136,19 @@ void keep(int64_t models, int64_t elements, Address seeds, uint64_t offset, uint
     run(kernels->keep, call, models * elements);
 }
 
-nb::tuple penalty_sums(int dtype, int64_t elements, Address x) {
+nb::tuple penalty(int dtype, int64_t elements, Address x, Address y, double l1, double l2, int64_t together) {
     double sums[2] = {0, 0};
     nw_penalty call = {};
     call.dtype = dtype;
     call.elements = elements;
     call.x = at<void>(x);
     call.sums = sums;
-    run(kernels->penalty_sums, call, elements);
-    return nb::make_tuple(sums[0], sums[1]);
-}
-
-void penalty_gradient(int dtype, int64_t elements, Address x, Address y, double l1, double l2, bool past_caches) {
-    nw_penalty call = {};
-    call.past_caches = past_caches;
-    call.dtype = dtype;
-    call.elements = elements;
-    call.x = at<void>(x);
     call.y = at<void>(y);
     call.l1 = l1;
     call.l2 = l2;
-    run(kernels->penalty_gradient, call, elements);
+    call.together = together;
+    run(kernels->penalty, call, elements);
+    return nb::make_tuple(sums[0], sums[1]);
 }
 
 void proximal(int dtype, int64_t elements, Address y, double l1, double l2) {
@@ -176,6 +168,13 @@ void use_isa(const std::string& name) {
     const nw_table* table = nw_kernels(name.c_str());
     if (table == nullptr) throw std::invalid_argument("this machine or this build has no kernels for " + name);
     kernels = table;
+}
+
+// Set from how many bytes on outputs are written past the caches, and return what it was: for tests and measurements.
+int64_t write_past_caches_from(int64_t bytes) {
+    const int64_t before = nw_past_caches_from;
+    nw_past_caches_from = bytes;
+    return before;
 }
 
 bool has_isa(const std::string& name) { return nw_kernels(name.c_str()) != nullptr; }
@@ -201,12 +200,12 @@ NB_MODULE(_portable, m) {
     m.def("moments", &moments);
     m.def("dropout", &dropout);
     m.def("keep", &keep);
-    m.def("penalty_sums", &penalty_sums);
-    m.def("penalty_gradient", &penalty_gradient);
+    m.def("penalty", &penalty);
     m.def("proximal", &proximal);
     m.def("isa", &isa);
     m.def("use_isa", &use_isa);
     m.def("has_isa", &has_isa);
+    m.def("write_past_caches_from", &write_past_caches_from);
     m.def("table", &table);
     m.def("amd_family", &nw_amd_family);
     m.def("threads", &threads);

@@ -61,7 +61,7 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
     typedef compute<T> A;
     const Rows p(call);
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);
-    const Finish<T, kind> finish(call);
+    const Finish<T, kind> finish(call, p.length);
     const Saved<A> saved(call->saved, p.samples * p.groups, p.channels);
     saved.set_affine(call, p.channels);
     const Conclusion<A> conclude(call, saved);
@@ -71,7 +71,8 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
     const bool centred = call->centred;
     // A row's statistics wait for long operations; those of several rows wait together.
     const int64_t fit = p.length > 0 ? Rows::AT_ONCE / p.length : LANES, at_once = fit < 1 ? 1 : fit > LANES ? LANES : fit;
-    // The machine looks ahead no further than to the end of a page, which a row may well be.
+    // The machine looks ahead no further than to the end of a page, which a row may well be. The next rows are read while these
+    // are written: memory does both at once.
     const int64_t ahead = p.length * at_once;
     parallel(p.parts, p.elements, [&](int64_t part) {
         const int64_t to = p.part_end(part) * p.groups;
@@ -79,13 +80,12 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
             const int64_t count = to - row < at_once ? to - row : at_once;
             A about[LANES];
             double first[LANES], second[LANES];
+            for (int64_t r = 0; r < count; r++) about[r] = centred ? shift_of(x + (row + r) * p.length, p.length) : 0;
             for (int64_t r = 0; r < count; r++) {
                 const T* from = x + (row + r) * p.length;
-                about[r] = centred ? shift_of(from, p.length) : 0;
                 const Pack<A> shift = Pack<A>::of(about[r]);
                 TwoSums<A> sums;
                 each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) NW_INLINED {
-                    prefetch(from + i + ahead);
                     sums.add_square(slot, only(load(from + i, lanes) - shift, lanes));
                 });
                 sums.flush();
@@ -112,7 +112,8 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
                 const A *weight = affine.weight + group * p.length, *bias = affine.bias + group * p.length;
                 const int64_t at = r * p.length;
                 each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
-                    prefetch_to_write(finish.y + at + i + ahead);
+                    prefetch(x + at + i + ahead);
+                    finish.y.fetch(at + i + ahead);
                     const Pack<A> d = (load(x + at + i, lanes) - high) - low;
                     const Pack<A> z = fma(d * rstd, load(weight + i, lanes), load(bias + i, lanes));
                     finish.forward(z, at + i, at + i, r * p.words + i / LANES, p.keep, lanes);
@@ -131,12 +132,11 @@ template <class A> struct RowBack {
 
 // The backward pass of `count` rows, `stride` apart, that share weights; it adds the gradients of these, null for not wanted.
 template <class T, Kind kind, int count>
-NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kind>& finish, const Saved<compute<T>>& saved, int64_t row,
-                         int64_t stride, const compute<T>* weight, const compute<T>* bias, double* NW_RESTRICT dweight,
-                         double* NW_RESTRICT dbias) {
+NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kind>& finish, const Output<T>& dx,
+                         const Saved<compute<T>>& saved, int64_t row, int64_t stride, const compute<T>* weight, const compute<T>* bias,
+                         double* NW_RESTRICT dweight, double* NW_RESTRICT dbias) {
     typedef compute<T> A;
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);
-    T* dx = static_cast<T*>(call->dx);  // may be dy
     const double share = 1.0 / static_cast<double>(p.length);
     RowBack<A> back[count];
     const auto gradient = [&](int64_t r, int64_t i, const RowBack<A>& b, auto lanes, Pack<A>* hat) NW_INLINED {
@@ -152,7 +152,7 @@ NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kin
         if (dx) {
             TwoSums<A> sums;
             each_slot(sums, p.length, [&](int64_t i, int slot, auto lanes) NW_INLINED {
-                prefetch_to_write(dx + r * p.length + i);
+                dx.fetch(r * p.length + i);
                 Pack<A> hat;
                 const Pack<A> dz = gradient(r, i, b, lanes, &hat);
                 sums.add_product(slot, dz * load(weight + i, lanes), only(hat, lanes));
@@ -173,11 +173,11 @@ NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kin
             prefetch(x + at + count * stride * p.length);
             prefetch(finish.dy + at + count * stride * p.length);
             const Pack<A> dz = gradient(row + k * stride, i, back[k], lanes, &hat);
-            if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
+            if (finish.dresidual) finish.dresidual.set(at, dz, lanes);
             by_weight = fma(dz, hat, by_weight);
             by_bias = by_bias + dz;
             if (!dx) continue;
-            store(dx + at, back[k].rstd * (fma(dz, w, Pack<A>::zero() - back[k].constant) - hat * back[k].slope), lanes);
+            dx.set(at, back[k].rstd * (fma(dz, w, Pack<A>::zero() - back[k].constant) - hat * back[k].slope), lanes);
         }
         if (!dweight) return;
         store(dweight + i, load(dweight + i, lanes) + to_double(by_weight), lanes);
@@ -188,7 +188,8 @@ NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kin
 template <class T, Kind kind> static int32_t rows_backward(const nw_norm* call) {
     typedef compute<T> A;
     const Rows p(call);
-    const Finish<T, kind> finish(call);
+    const Finish<T, kind> finish(call, p.length);
+    const Output<T> dx = output_of<T>(call->dx, call, p.length);
     const Saved<A> saved(call->saved, p.samples * p.groups, p.channels);
     const bool wanted = call->dweight || call->dbias;
     const int64_t sample = p.groups * p.length, sums = wanted ? p.parts * sample : 0;
@@ -206,7 +207,7 @@ template <class T, Kind kind> static int32_t rows_backward(const nw_norm* call) 
         const auto back = [&](int64_t n, auto samples) NW_INLINED {
             for (int64_t g = 0; g < p.groups; g++) {
                 const int64_t at = g * p.length;
-                rows_back<T, kind, samples.value>(call, p, finish, saved, n * p.groups + g, p.groups, affine.weight + at, affine.bias + at,
+                rows_back<T, kind, samples.value>(call, p, finish, dx, saved, n * p.groups + g, p.groups, affine.weight + at, affine.bias + at,
                                                   wanted ? own_weight + at : nullptr, wanted ? own_bias + at : nullptr);
             }
         };

@@ -76,7 +76,7 @@ template <class T, Kind kind> static int32_t strided_forward(const nw_norm* call
     typedef compute<T> A;
     const Strided p(call);
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);
-    const Finish<T, kind> finish(call);
+    const Finish<T, kind> finish(call, p.length);
     const Saved<A> saved(call->saved, p.samples * p.length, p.channels);
     saved.set_affine(call, p.channels);
     const Conclusion<A> conclude(call, saved);
@@ -91,7 +91,7 @@ template <class T, Kind kind> static int32_t strided_forward(const nw_norm* call
                     NW_UNROLL
                     for (int k = 0; k < channels.value; k++) {
                         const int64_t at = begin + (c + k) * p.length + i, word = (sample * p.channels + c + k) * p.words + (from + i) / LANES;
-                        prefetch_to_write(finish.y + at + ROWS * p.length);
+                        finish.y.fetch(at + ROWS * p.length);
                         const Pack<A> hat = ((load(x + at, lanes) - high) - low) * rstd;
                         finish.forward(fma(hat, Pack<A>::of(saved.weight[c + k]), Pack<A>::of(saved.bias[c + k])), at, at, word, p.keep, lanes);
                     }
@@ -107,8 +107,8 @@ template <class T, Kind kind> static int32_t strided_backward(const nw_norm* cal
     constexpr int AT_ONCE = SLOTS<A>;  // channels whose sums stay in registers
     const Strided p(call);
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);
-    T* dx = static_cast<T*>(call->dx);
-    const Finish<T, kind> finish(call);
+    const Output<T> dx = output_of<T>(call->dx, call, p.length);
+    const Finish<T, kind> finish(call, p.length);
     const Saved<A> saved(call->saved, p.samples * p.length, p.channels);
     const bool centred = call->centred, affine = call->dweight || call->dbias;
 
@@ -190,13 +190,13 @@ template <class T, Kind kind> static int32_t strided_backward(const nw_norm* cal
                     NW_UNROLL
                     for (int k = 0; k < channels.value; k++) {
                         const int64_t at = begin + (c + k) * p.length + i;
-                        if (dx) prefetch_to_write(dx + at + ROWS * p.length);
+                        if (dx) dx.fetch(at + ROWS * p.length);
                         Pack<A> hat;
                         const Pack<A> dz = gradient_of(c + k, i, high, low, rstd, lanes, &hat);
-                        if (finish.dresidual) store(finish.dresidual + at, dz, lanes);
+                        if (finish.dresidual) finish.dresidual.set(at, dz, lanes);
                         if (!dx) continue;
                         const Pack<A> back = fma(hat, through, fixed);
-                        store(dx + at, rstd * fma(dz, Pack<A>::of(saved.weight[c + k]), Pack<A>::zero() - back), lanes);
+                        dx.set(at, rstd * fma(dz, Pack<A>::of(saved.weight[c + k]), Pack<A>::zero() - back), lanes);
                     }
                 });
             });

@@ -146,6 +146,13 @@ def test_a_storage_that_two_operations_keep_counts_once_and_a_parameter_never() 
     assert saved_bytes(lambda: x + 1, []) == 0
 
 
+def test_what_a_node_holds_by_itself_counts_too() -> None:
+    work = workload(Case("l2_penalty", (2, 30, 10)))
+    parameters = list(work.ours.parameters())
+    assert saved_bytes(lambda: work.forward(work.ours), parameters) == 2 * 30 * 10 * 4
+    assert saved_bytes(lambda: work.forward(work.ours).sin(), []) == 2 * 2 * 30 * 10 * 4 + 4
+
+
 def test_of_a_step_what_is_left_without_the_layers_is_timed_too() -> None:
     work = workload(Case("mlp_tiny_dropout", (128, 64), mode="step"))
     assert work.bare is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from normwise.errors import ArgumentError
+from normwise.kernels.cpu import penalty as kernel
 from normwise.regularizers import L1, L2, Elastic
 
 STRENGTH = 0.3
@@ -53,6 +55,46 @@ def test_value_and_gradient_follow_the_formula(name: str) -> None:
         torch.testing.assert_close(w.grad, cotangent * (l1 * w.detach().sign() + l2 * w.detach()))
     others = {id(p) for p in model.parameters()} - {id(w) for w in weights(model)}
     assert all(p.grad is None for p in model.parameters() if id(p) in others)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("cotangent", [1.0, 0.5])
+def test_a_kept_graph_gives_the_gradient_again(name: str, cotangent: float) -> None:
+    """Of float32 the kernels hand out a gradient that they formed beforehand: the first time alone."""
+    penalty, l1, l2 = PENALTIES[name]
+    model = network(torch.float32)
+    value = cotangent * penalty(model)
+    for times in (1, 2, 3):
+        value.backward(retain_graph=True)
+        for w in weights(model):
+            torch.testing.assert_close(w.grad, times * cotangent * (l1 * w.detach().sign() + l2 * w.detach()))
+
+
+def test_gradients_are_formed_with_the_sums_where_a_graph_is_recorded() -> None:
+    model, penalty = network(torch.float32), PENALTIES["l2"][0]
+    assert [formed.shape for formed in penalty(model).grad_fn.formed] == [w.shape for w in weights(model)]
+    with patch.object(kernel, "sums_and_gradients", side_effect=AssertionError), torch.no_grad():
+        assert penalty(model) > 0
+
+
+def test_weights_that_changed_since_the_sums_are_refused() -> None:
+    model = network(torch.float32)
+    value = PENALTIES["l2"][0](model)
+    with torch.no_grad():
+        weights(model)[0].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        value.backward()
+
+
+def test_a_penalty_goes_back_before_the_network_that_it_is_added_to() -> None:
+    """So that what it formed beforehand is held no longer than its gradients would be."""
+    model, order = network(torch.float32), []
+    loss = model(torch.randn(2, 1, 4, 4)).square().sum()
+    value = PENALTIES["l2"][0](model)
+    value.grad_fn.register_hook(lambda *_: order.append("penalty"))
+    loss.grad_fn.next_functions[0][0].register_hook(lambda *_: order.append("network"))
+    (loss + value).backward()
+    assert order == ["penalty", "network"]
 
 
 @pytest.mark.parametrize("name", PENALTIES)

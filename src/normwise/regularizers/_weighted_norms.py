@@ -16,7 +16,7 @@ from normwise.regularizers._blocks import added, wide
 def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
     """Return the sum as a scalar of the first tensor's device, float32 for 16-bit tensors."""
     if penalty.takes("penalty", weights):
-        total: Tensor = _Kernel.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
+        total: Tensor = _Kernel.apply(l1, l2, torch.is_grad_enabled(), *weights)  # type: ignore[no-untyped-call]
         return total
     if is_plain_cpu(*weights):
         value: Tensor = _OneNode.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
@@ -36,28 +36,44 @@ def _formula(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
 
 
 class _Kernel(torch.autograd.Function):
-    """Normwise's kernel over each tensor; torch's operators where the gradient itself is differentiated."""
+    """Normwise's kernel over each tensor; torch's operators where the gradient itself is differentiated.
+
+    The gradients are formed with the sums, while the weights are at hand. That keeps nothing longer than it would be
+    anyway: a penalty that is added to the loss is the first thing whose backward pass runs, and what that yields waits
+    for the gradients of the rest.
+    """
 
     @staticmethod
-    def forward(ctx: Any, l1: float, l2: float, *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, l1: float, l2: float, form: bool, *weights: Tensor) -> Tensor:
         ctx.l1, ctx.l2 = l1, l2
         ctx.save_for_backward(*weights)
-        sizes, squares = penalty.sums(weights)
+        if form:
+            (sizes, squares), ctx.formed = penalty.sums_and_gradients(
+                weights, ctx.needs_input_grad[3:], l1, l2
+            )
+        else:
+            sizes, squares = penalty.sums(weights)
         wide = torch.float64 if weights[0].dtype is torch.float64 else torch.float32
         return torch.tensor(l1 * sizes + l2 / 2 * squares, dtype=wide)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = cotangents
-        needed, weights = ctx.needs_input_grad[2:], ctx.saved_tensors
+        needed, weights = ctx.needs_input_grad[3:], ctx.saved_tensors
         wanted = tuple(w for w, is_needed in zip(weights, needed, strict=True) if is_needed)
+        formed, ctx.formed = (
+            ctx.formed,
+            None,
+        )  # handed out, so a second pass through a kept graph forms its own
         if torch.is_grad_enabled() or not is_plain_cpu(grad, *wanted):
             formed = _gradients(wanted, grad, ctx.l1, ctx.l2)
         else:
-            scale = float(grad)
-            formed = penalty.gradients(wanted, scale * ctx.l1, scale * ctx.l2)
+            if formed is None:
+                _, formed = penalty.sums_and_gradients(wanted, [True] * len(wanted), ctx.l1, ctx.l2)
+            if grad != 1:
+                torch._foreach_mul_(formed, float(grad))
         grads = iter(formed)
-        return None, None, *(next(grads) if is_needed else None for is_needed in needed)
+        return None, None, None, *(next(grads) if is_needed else None for is_needed in needed)
 
 
 class _OneNode(torch.autograd.Function):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from types import ModuleType
 
@@ -27,9 +28,8 @@ LAYOUTS = ("first", "last")
 ISAS = [name for name in ("baseline", "avx2", "avx512") if _portable.has_isa(name)]
 EPS, MOMENTUM = 1e-5, 0.1
 RESULTS = ("y", "dx", "dresidual", "dweight", "dbias", "running_mean", "running_var", "batches", "skipped")
-_GUARD = (
-    37  # values on each side of a tensor: odd, so that a tensor is aligned to its dtype and to nothing more
-)
+_GUARD = 37  # values before a tensor: odd, so that it is aligned to its dtype and to nothing more
+_ALIGNED_GUARD = 64  # so that it is aligned to a line of the caches
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Problem:
     momentum: float = MOMENTUM
     running_dtype: torch.dtype | None = None
     biased: bool = False
+    past_caches: bool = False
     mean: float = 0.5
     spread: float = 1.5
     seed: int = 0
@@ -155,20 +156,32 @@ def drawn(problem: Problem) -> Values:
     return values
 
 
-def guarded(shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """A tensor of NaN (ones, where there is no NaN), and the longer one that it is the middle of."""
-    count = torch.Size(shape).numel()
-    around = torch.full((count + 2 * _GUARD,), torch.nan if dtype.is_floating_point else 1, dtype=dtype)
-    return around[_GUARD : _GUARD + count].view(shape), around
+def guarded(
+    shape: tuple[int, ...], dtype: torch.dtype, *, aligned: bool = False
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """A tensor of NaN (ones, where there is no NaN), and what lies before and behind it in memory."""
+    count, guard = torch.Size(shape).numel(), _ALIGNED_GUARD if aligned else _GUARD
+    around = torch.full((count + 2 * guard,), torch.nan if dtype.is_floating_point else 1, dtype=dtype)
+    return around[guard : guard + count].view(shape), (around[:guard], around[guard + count :])
 
 
-def check_guards(*arounds: Tensor) -> None:
+@contextmanager
+def written_past_caches(from_bytes: int = 0) -> Iterator[None]:
+    """Within it outputs of so many bytes and more are written past the caches."""
+    before = _portable.write_past_caches_from(from_bytes)
+    try:
+        yield
+    finally:
+        _portable.write_past_caches_from(before)
+
+
+def check_guards(*arounds: tuple[Tensor, Tensor]) -> None:
     """Raise AssertionError where something was written beside a tensor that `guarded` gave."""
     for around in arounds:
-        edges = torch.cat((around[:_GUARD], around[-_GUARD:]))
+        edges = torch.cat(around)
         untouched = edges.isnan() if edges.is_floating_point() else edges == 1
         if not bool(untouched.all()):
-            raise AssertionError(f"written beside a tensor of {around.numel() - 2 * _GUARD} {around.dtype}")
+            raise AssertionError(f"written beside a tensor of {edges.dtype}")
 
 
 def address(tensor: Tensor | None) -> int:
@@ -206,7 +219,7 @@ def run(
     p, arounds = problem, []
 
     def fresh(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        tensor, around = guarded(shape, dtype)
+        tensor, around = guarded(shape, dtype, aligned=p.past_caches)
         arounds.append(around)
         return tensor
 
@@ -234,15 +247,16 @@ def run(
     v.y = fresh(p.shape, p.dtype)
     read, counted = (v.weight, v.bias, v.running_mean, v.running_var), (v.batches, v.skipped, v.y)
     running = CODES[p.dtype if v.running_mean is None else v.running_mean.dtype]
-    _portable.norm_forward(
-        *common, EPS, p.momentum, *map(address, read), running, p.biased, *map(address, counted)
-    )
     for name in wanted:
         source = getattr(v, name[1:])
         if source is not None:
             setattr(v, name, v.dy if name == over else fresh(tuple(source.shape), source.dtype))
     written = (v.dx, v.dresidual, v.dweight, v.dbias)
-    _portable.norm_backward(*common, address(v.dy), *map(address, written))
+    with written_past_caches() if p.past_caches else nullcontext():
+        _portable.norm_forward(
+            *common, EPS, p.momentum, *map(address, read), running, p.biased, *map(address, counted)
+        )
+        _portable.norm_backward(*common, address(v.dy), *map(address, written))
     check_guards(*arounds)
     return v
 

@@ -104,8 +104,9 @@ def dropped(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("elements", [1, 31, 128, 1000, 40001])
+@pytest.mark.parametrize("past_caches_from", [0, 10**9])
 def test_dropout_is_the_mask_times_the_scale(
-    raw: ModuleType, isa: str, dtype: torch.dtype, elements: int
+    raw: ModuleType, isa: str, dtype: torch.dtype, elements: int, past_caches_from: int
 ) -> None:
     seeds, scale = torch.tensor([11, -12]), 65536 / (65536 - 20000)
     x = torch.randn(2, elements, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
@@ -113,20 +114,25 @@ def test_dropout_is_the_mask_times_the_scale(
     wide = x.to(torch.promote_types(dtype, torch.float32))
     factor = torch.tensor(scale, dtype=wide.dtype)
     want = torch.where(mask, wide * factor, torch.zeros_like(wide)).to(dtype)
-    assert torch.equal(dropped(x, seeds, 20000, scale), want)
-    assert torch.equal(dropped(x, seeds, 20000, scale, over=True), want)
-    for k in (0, 1):
-        assert torch.equal(dropped(x[k : k + 1], seeds[k : k + 1], 20000, scale)[0], want[k])
+    with raw.written_past_caches(past_caches_from):
+        assert torch.equal(dropped(x, seeds, 20000, scale), want)
+        assert torch.equal(dropped(x, seeds, 20000, scale, over=True), want)
+        for k in (0, 1):
+            assert torch.equal(dropped(x[k : k + 1], seeds[k : k + 1], 20000, scale)[0], want[k])
 
 
 def test_dropout_writes_nothing_beside_its_tensors(raw: ModuleType, isa: str) -> None:
     seeds = torch.tensor([1])
     for elements in (1, 16, 17, 127, 129, 1000):
-        x, y = raw.guarded((elements,), torch.float32), raw.guarded((elements,), torch.float32)
-        x[0].fill_(1)
-        _portable.dropout(0, 1, elements, seeds.data_ptr(), 0, HALF, 2.0, x[0].data_ptr(), y[0].data_ptr())
-        raw.check_guards(x[1], y[1])
-        assert ((y[0] == 0) | (y[0] == 2)).all()
+        for past_caches in (False, True):
+            x, y = (raw.guarded((elements,), torch.float32, aligned=past_caches) for _ in range(2))
+            x[0].fill_(1)
+            with raw.written_past_caches():
+                _portable.dropout(
+                    0, 1, elements, seeds.data_ptr(), 0, HALF, 2.0, x[0].data_ptr(), y[0].data_ptr()
+                )
+            raw.check_guards(x[1], y[1])
+            assert ((y[0] == 0) | (y[0] == 2)).all()
 
 
 def test_nothing_to_drop(raw: ModuleType) -> None:

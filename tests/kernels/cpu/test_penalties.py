@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from types import ModuleType
+from typing import TypeAlias
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from normwise.kernels.cpu import _portable
 
+CODES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 COUNTS = (0, 1, 15, 16, 17, 63, 1000, 16384, 16385, 50001)
+Sums: TypeAlias = tuple[float, float]
 WEIGHTS = ((0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2))
 
 
@@ -22,47 +25,43 @@ def values(count: int, dtype: torch.dtype) -> Tensor:
     return x.to(dtype)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def penalised(
+    x: Tensor, l1: float = 0.0, l2: float = 0.0, y: Tensor | None = None, together: int = 0
+) -> Sums:
+    """What the kernel adds up, and writes where there is a `y`."""
+    to = 0 if y is None else y.data_ptr()
+    sums: Sums = _portable.penalty(CODES.index(x.dtype), x.numel(), x.data_ptr(), to, l1, l2, together)
+    return sums
+
+
+@pytest.mark.parametrize("dtype", CODES)
 def test_sums(raw: ModuleType, isa: str, dtype: torch.dtype) -> None:
     for count in COUNTS:
         x = values(count, dtype)
-        sizes, squares = _portable.penalty_sums(raw.CODES[dtype], count, x.data_ptr())
+        sizes, squares = penalised(x)
         exact = x.double().abs().tolist()
         rounding = 4 * torch.finfo(torch.float64 if dtype is torch.float64 else torch.float32).eps
         assert math.isclose(sizes, math.fsum(exact), rel_tol=rounding)
         assert math.isclose(squares, math.fsum(v * v for v in exact), rel_tol=rounding)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", CODES)
 @pytest.mark.parametrize(("l1", "l2"), WEIGHTS)
-def test_gradient(raw: ModuleType, isa: str, dtype: torch.dtype, l1: float, l2: float) -> None:
+@pytest.mark.parametrize("past_caches", [False, True])
+def test_gradient(
+    raw: ModuleType, isa: str, dtype: torch.dtype, l1: float, l2: float, past_caches: bool
+) -> None:
     for count in COUNTS:
         x = values(count, dtype)
-        for past_caches in (False, True):
-            y, around = raw.guarded((count,), dtype)
-            _portable.penalty_gradient(
-                raw.CODES[dtype], count, x.data_ptr(), y.data_ptr(), l1, l2, past_caches
-            )
-            raw.check_guards(around)
-            raw.assert_close(y, l1 * x.double().sign() + l2 * x.double(), what=f"gradient of {count}")
+        y, around = raw.guarded((count,), dtype, aligned=past_caches)
+        with raw.written_past_caches():
+            sums = penalised(x, l1, l2, y, together=y.nbytes)
+        raw.check_guards(around)
+        raw.assert_close(y, l1 * x.double().sign() + l2 * x.double(), what=f"gradient of {count}")
+        assert sums == penalised(x)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-def test_past_the_caches_is_the_same(raw: ModuleType, isa: str, dtype: torch.dtype) -> None:
-    """Whole parts of memory that is aligned to a line are written otherwise; torch aligns its own."""
-    x = values(50001, dtype)
-    found = []
-    for past_caches in (False, True):
-        y = torch.full_like(x, torch.nan)
-        assert y.data_ptr() % 64 == 0
-        _portable.penalty_gradient(
-            raw.CODES[dtype], x.numel(), x.data_ptr(), y.data_ptr(), 0.3, 0.2, past_caches
-        )
-        found.append(y)
-    assert torch.equal(*found)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", CODES)
 @pytest.mark.parametrize(("l1", "l2"), WEIGHTS)
 def test_proximal_step(raw: ModuleType, isa: str, dtype: torch.dtype, l1: float, l2: float) -> None:
     for count in COUNTS:
@@ -82,15 +81,15 @@ def test_odd_values(raw: ModuleType, isa: str) -> None:
     nan, inf = float("nan"), float("inf")
     x = torch.tensor([nan, inf, -inf, 1e-42, -1e-42, 0.0, -0.0, 3e38] * 5)
     y, stepped = torch.empty_like(x), x.clone()
-    _portable.penalty_gradient(0, x.numel(), x.data_ptr(), y.data_ptr(), 0.5, 0.25, True)
+    penalised(x, 0.5, 0.25, y)
     assert torch.equal(y.nan_to_num(nan=7.0), (0.5 * x.sign() + 0.25 * x).nan_to_num(nan=7.0))
     _portable.proximal(0, x.numel(), stepped.data_ptr(), 0.5, 0.25)
     want = x.sign() * (x.abs() - 0.5).clamp(min=0) / 1.25
     assert torch.equal(stepped.isnan(), x.isnan())
     raw.assert_close(stepped[~x.isnan()], want[~x.isnan()], what="step")
     finite = x[3:8].clone()
-    assert _portable.penalty_sums(0, 1, finite[:1].data_ptr())[0] == finite[0].double().abs()
+    assert penalised(finite[:1])[0] == finite[0].double().abs()
     for value in (nan, inf, -inf):
         two = torch.tensor([1.0, value])
-        sums = _portable.penalty_sums(0, 2, two.data_ptr())
+        sums = penalised(two)
         assert all(not math.isfinite(total) for total in sums)

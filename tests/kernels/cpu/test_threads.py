@@ -100,9 +100,8 @@ def test_dropout_and_penalties(raw: ModuleType, threads: Set, counts: tuple[int,
         threads(count)
         dropped, sloped, shrunk = torch.empty_like(x), torch.empty_like(x), x.clone()
         _portable.dropout(0, 3, 70001, seeds.data_ptr(), 0, 20000, 1.5, x.data_ptr(), dropped.data_ptr())
-        _portable.penalty_gradient(0, x.numel(), x.data_ptr(), sloped.data_ptr(), 0.1, 0.2, False)
+        sums = _portable.penalty(0, x.numel(), x.data_ptr(), sloped.data_ptr(), 0.1, 0.2, 0)
         _portable.proximal(0, x.numel(), shrunk.data_ptr(), 0.1, 0.2)
-        sums = _portable.penalty_sums(0, x.numel(), x.data_ptr())
         results.append((raw.keep_bits(3, 70001, seeds, 20000), dropped, sloped, shrunk, torch.tensor(sums)))
     for other in results[1:]:
         assert all(torch.equal(bits(a), bits(b)) for a, b in zip(results[0], other, strict=True))

@@ -12,9 +12,6 @@ from normwise.kernels import registry
 from normwise.kernels.cpu import library
 from normwise.kernels.gate import is_plain_cpu, why_shut
 
-_PAST_CACHES = 16 << 20
-"""Bytes of gradients from which to write them past the caches: they would be gone when the optimizer comes."""
-
 _DENSE = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -53,23 +50,31 @@ def _why_not(tensors: Sequence[Tensor]) -> str | None:
 
 def sums(tensors: Sequence[Tensor]) -> tuple[float, float]:
     """The sums of |w| and of w² over all tensors, in double."""
+    return _pass(tensors, [None] * len(tensors), 0.0, 0.0)
+
+
+def sums_and_gradients(
+    tensors: Sequence[Tensor], wanted: Sequence[bool], l1: float, l2: float
+) -> tuple[tuple[float, float], list[Tensor]]:
+    """The same sums, and ``l1 · sign(w) + l2 · w`` for each tensor that is wanted, in one pass over memory."""
+    outputs = [
+        torch.empty_like(t) if is_wanted else None for t, is_wanted in zip(tensors, wanted, strict=True)
+    ]
+    return _pass(tensors, outputs, l1, l2), [output for output in outputs if output is not None]
+
+
+def _pass(
+    tensors: Sequence[Tensor], outputs: Sequence[Tensor | None], l1: float, l2: float
+) -> tuple[float, float]:
     size = square = 0.0
-    for tensor in tensors:
-        own = library.portable().penalty_sums(_code(tensor), tensor.numel(), tensor.data_ptr())
+    together = sum(output.nbytes for output in outputs if output is not None)
+    run = library.portable().penalty
+    for tensor, output in zip(tensors, outputs, strict=True):
+        to = 0 if output is None else output.data_ptr()
+        own = run(_code(tensor), tensor.numel(), tensor.data_ptr(), to, l1, l2, together)
         size += own[0]
         square += own[1]
     return size, square
-
-
-def gradients(tensors: Sequence[Tensor], l1: float, l2: float) -> tuple[Tensor, ...]:
-    """``l1 · sign(w) + l2 · w`` for each tensor, the last one first: the sums have left it in the cache."""
-    outputs = tuple(torch.empty_like(tensor) for tensor in tensors)
-    past_caches = sum(tensor.nbytes for tensor in tensors) >= _PAST_CACHES
-    for tensor, output in zip(reversed(tensors), reversed(outputs), strict=True):
-        library.portable().penalty_gradient(
-            _code(tensor), tensor.numel(), tensor.data_ptr(), output.data_ptr(), l1, l2, past_caches
-        )
-    return outputs
 
 
 def proximal_(tensors: Sequence[Tensor], cut: float, shrink: float) -> None:
