@@ -54,6 +54,11 @@ struct Columns {
     }
     int64_t part_end(int64_t part) const { return (part + 1) * part_rows < rows ? (part + 1) * part_rows : rows; }
     int64_t statistics() const { return problems * groups; }
+    // So many elements ahead the second sweep fetches what is read. Where it finds a problem in the cache and writes past it, that is
+    // the next problem: memory does both at once.
+    int64_t ahead(bool past_caches) const {
+        return past_caches && problems > 1 && one_by_one(problems, parts, elements) ? short_rows * channels * inner : AHEAD;
+    }
     // Elements after which packs begin anew: rows, and problems.
     int64_t run() const { return problems > 1 ? std::gcd(wide, last) : wide; }
     int64_t begin_of(int64_t problem) const { return problem * short_rows * channels * inner; }

@@ -15,6 +15,7 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
     const Saved<A> saved(call->saved, p.statistics(), affine);
     saved.set_affine(call, affine);
     const bool measure = call->batch_statistics;
+    const int64_t ahead = p.ahead(measure && finish.y.past_caches());
 
     size_t room = ColumnMap<A>::room(p);
     if (measure) room += 2 * Scratch::room<double>(tasks * p.wide) + Scratch::room<double>(tasks) + Scratch::room<A>(tasks * p.wide);
@@ -29,7 +30,7 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
             const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
             each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
                 const int64_t at = first + c;
-                prefetch(x + at + AHEAD);
+                prefetch(x + at + ahead);
                 if (finish.residual) prefetch(finish.residual + at + AHEAD);
                 finish.y.fetch(at + AHEAD);
                 const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
@@ -135,7 +136,7 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
     const Saved<A> saved(call->saved, p.statistics(), call->models * p.channels);
     const bool through = call->batch_statistics, write = dx || call->dresidual;
     const bool sum = (dx && through) || call->dweight || call->dbias;
-    const int64_t tasks = p.problems * p.parts;
+    const int64_t tasks = p.problems * p.parts, ahead = p.ahead(sum && dx.past_caches());
 
     Scratch scratch(ColumnMap<A>::room(p) + (sum ? 2 * Scratch::room<double>(tasks * p.wide) : 0));
     if (!scratch.ok()) return 1;
@@ -188,8 +189,8 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
                 const Pack<A> weight = Pack<A>::of(p.sample_weight ? static_cast<A>(p.sample_weight[row]) : A{1});
                 each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
                     const int64_t at = first + c;
-                    prefetch(x + at + AHEAD);
-                    prefetch(finish.dy + at + AHEAD);
+                    prefetch(x + at + ahead);
+                    prefetch(finish.dy + at + ahead);
                     if (dx) dx.fetch(at + AHEAD);
                     if (finish.dresidual) finish.dresidual.fetch(at + AHEAD);
                     const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);

@@ -18,8 +18,8 @@ extern "C" const nw_table* nw_table_avx512();
 #endif
 #endif
 
-// What a call of such an output reads and writes fills three quarters of a last cache of 32 MiB.
-int64_t nw_past_caches_from = int64_t{12} << 20;
+// What a call of such an output reads and writes fills a last cache of 32 MiB.
+int64_t nw_past_caches_from = int64_t{16} << 20;
 
 namespace {
 

@@ -22,6 +22,7 @@ public:
                        run * SIZE % LINE == 0 && is_mapped(to, elements * SIZE)) {}
 
     explicit operator bool() const { return to_ != nullptr; }
+    bool past_caches() const { return past_caches_; }
     template <class L> NW_INLINE void set(int64_t at, Pack<compute<T>> values, L lanes) const {
         if constexpr (CAN_STREAM<T> && std::is_same_v<L, Full>) {
             if (past_caches_) return stream(to_ + at, values);

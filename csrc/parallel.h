@@ -49,11 +49,16 @@ template <class F> static inline void parallel(int64_t tasks, int64_t elements, 
 #endif
 }
 
-// Two sweeps over problems of several parts: first(i) of every part, middle(problem), then last(i) of every part, backwards. A thread
-// takes a whole problem through both, so that the second sweep finds it in its cache; where there are few, parts are dealt out.
+// Whether a thread takes a whole problem through both of two sweeps, so that the second finds it in its cache; where there are few
+// problems, their parts are dealt out.
+static inline bool one_by_one(int64_t problems, int64_t parts, int64_t elements) {
+    return parts == 1 || problems >= 4 * threads_for(problems * parts, elements);
+}
+
+// Two sweeps over problems of several parts: first(i) of every part, middle(problem), then last(i) of every part, backwards.
 template <class First, class Middle, class Last>
 static inline void two_sweeps(int64_t problems, int64_t parts, int64_t elements, First first, Middle middle, Last last) {
-    if (parts == 1 || problems >= 4 * threads_for(problems * parts, elements)) {
+    if (one_by_one(problems, parts, elements)) {
         parallel(problems, elements, [&](int64_t problem) {
             for (int64_t part = 0; part < parts; part++) first(problem * parts + part);
             middle(problem);

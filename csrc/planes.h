@@ -33,7 +33,8 @@ struct Planes {
     const uint8_t* keep;
     const float* sample_weight;
 
-    static constexpr int64_t PART = 16384;  // elements
+    static constexpr int64_t PART = 16384;               // elements
+    static constexpr int64_t SECOND_CACHE = 1024 << 10;  // bytes
 
     explicit Planes(const nw_norm* call)
         : across(call->family == NW_ACROSS), models(call->models), samples(call->samples), channels(call->channels),
@@ -55,6 +56,12 @@ struct Planes {
     NW_INLINE const uint8_t* keep_of(int64_t unit) const { return keep && across ? keep + unit / channels * keep_stride : keep; }
     NW_INLINE int64_t start_of_model(int64_t unit) const { return across ? unit / channels * samples * channels * length : 0; }
     int64_t part_end(int64_t part) const { return (part + 1) * part_rows < rows ? (part + 1) * part_rows : rows; }
+    // The distance to the next unit, which the second sweep fetches where it writes past the caches: memory does both at once. 0 where
+    // two units, of so many tensors, are too much for a usual second cache.
+    template <class T> int64_t next_unit(int64_t tensors, const Output<T>& to) const {
+        const int64_t bytes = 2 * tensors * rows * length * static_cast<int64_t>(sizeof(T));
+        return !to.past_caches() || bytes > SECOND_CACHE ? 0 : across ? length : rows * length;
+    }
 };
 
 template <class T> static inline Moments moments_of_part(const Planes& p, const T* x, int64_t unit, int64_t part) {
@@ -65,18 +72,18 @@ template <class T> static inline Moments moments_of_part(const Planes& p, const 
         [&](int64_t k) NW_INLINED { return p.sample_weight ? p.sample_weight + k * p.length : nullptr; });
 }
 
-// Row `row` of a unit. Meanwhile what is written `ahead` elements further is fetched, and what is read there, if it is not in the cache.
-template <class T, Kind kind, bool cached>
+// Row `row` of a unit. Meanwhile is fetched what is read, and what is written, so many elements further; none for 0.
+template <class T, Kind kind>
 NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind>& finish, const Saved<compute<T>>& saved, int64_t unit,
-                          int64_t row, int64_t ahead, int64_t channel) {
+                          int64_t row, int64_t channel, int64_t read, int64_t written) {
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
     const uint8_t* keep = p.keep_of(unit);
     const int64_t at = row * p.length, inside = at - p.start_of_model(unit);
     each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
-        if (!cached) prefetch(x + at + ahead + i);
-        if (ahead) finish.y.fetch(at + ahead + i);
+        if (read) prefetch(x + at + read + i);
+        if (written) finish.y.fetch(at + written + i);
         const Pack<A> d = (load(x + at + i, lanes) - high) - low;
         finish.forward(fma(d, scale, shift), at + i, inside + i, row * p.words + i / LANES, keep, lanes);
     });
@@ -85,12 +92,11 @@ NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<
 template <class T, Kind kind>
 static inline void finish_part(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const Saved<compute<T>> saved,
                                int64_t unit, int64_t part) {
-    const int64_t end = p.part_end(part), ahead = rows_ahead(p.length);
+    const int64_t end = p.part_end(part), ahead = rows_ahead(p.length), next = p.next_unit<T>(1, finish.y);
     const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     for (int64_t k = part * p.part_rows; k < end; k++) {
-        const int64_t row = first_row + k * step;
-        finish_row<T, kind, true>(p, x, finish, saved, unit, row, k + ahead < p.rows ? ahead * step * p.length : 0,
-                                  first_channel + k * p.channel_step());
+        finish_row(p, x, finish, saved, unit, first_row + k * step, first_channel + k * p.channel_step(), next,
+                   k + ahead < p.rows ? ahead * step * p.length : 0);
     }
 }
 
@@ -108,7 +114,7 @@ template <class T, Kind kind> static int32_t planes_forward(const nw_norm* call)
         // A unit's rows need not follow each other: in the order of memory they are read and written soonest.
         parallel(p.units * p.rows, p.elements, [&](int64_t row) {
             const int64_t all = p.samples * p.channels, unit = p.across ? row / all * p.channels + row % p.channels : row / p.rows;
-            finish_row<T, kind, false>(p, x, finish, saved, unit, row, AHEAD, p.across ? unit : row % p.channels);
+            finish_row(p, x, finish, saved, unit, row, p.across ? unit : row % p.channels, AHEAD, AHEAD);
         });
         return 0;
     }
@@ -175,15 +181,19 @@ static inline void gradient_of_part(const Planes& p, const T* NW_RESTRICT x, con
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);
     const Pack<A> constant = Pack<A>::of(static_cast<A>(from.gradient)), slope = Pack<A>::of(static_cast<A>(from.product));
     const uint8_t* keep = p.keep_of(unit);
-    const int64_t start = p.start_of_model(unit), ahead = rows_ahead(p.length);
+    const int64_t start = p.start_of_model(unit), ahead = rows_ahead(p.length), next = p.next_unit<T>(2, dx);
     const int64_t first_row = p.first_row(unit), first_channel = p.first_channel(unit), step = p.row_step();
     for (int64_t k = p.part_end(part) - 1; k >= part * p.part_rows; k--) {
         const int64_t row = first_row + k * step, at = row * p.length, channel = first_channel + k * p.channel_step();
         const Pack<A> scale = Pack<A>::of(saved.rstd[unit] * saved.weight[channel]), shift = Pack<A>::of(saved.bias[channel]);
         const float* weights = p.sample_weight ? p.sample_weight + k * p.length : nullptr;
-        const int64_t next = (k >= ahead ? row - ahead * step : row) * p.length;
+        const int64_t written = (k >= ahead ? row - ahead * step : row) * p.length;
         each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
-            if (dx) dx.fetch(next + i);
+            if (dx) dx.fetch(written + i);
+            if (next) {
+                prefetch(x + at + next + i);
+                prefetch(finish.dy + at + next + i);
+            }
             const Pack<A> d = (load(x + at + i, lanes) - high) - low;
             const Pack<A> dz = finish.backward(fma(d, scale, shift), at + i, at + i - start, row * p.words + i / LANES, keep, lanes);
             if (finish.dresidual) finish.dresidual.set(at + i, dz, lanes);
