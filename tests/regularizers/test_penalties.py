@@ -77,6 +77,16 @@ def test_gradients_are_formed_with_the_sums_where_a_graph_is_recorded() -> None:
         assert penalty(model) > 0
 
 
+def test_no_gradient_is_formed_beforehand_beside_one_that_is_there() -> None:
+    model, penalty = network(torch.float32), PENALTIES["l2"][0]
+    penalty(model).backward()
+    value = penalty(model)
+    assert value.grad_fn.formed is None
+    value.backward()
+    for w in weights(model):
+        torch.testing.assert_close(w.grad, 2 * STRENGTH * w.detach())
+
+
 def test_weights_that_changed_since_the_sums_are_refused() -> None:
     model = network(torch.float32)
     value = PENALTIES["l2"][0](model)

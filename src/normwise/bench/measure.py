@@ -135,6 +135,7 @@ def _saved(case: Case, work: Workload) -> tuple[int, int] | None:
         return None
 
     def of(module: nn.Module) -> int:
+        module.zero_grad()
         return saved_bytes(lambda: work.forward(module), chain(module.parameters(), module.buffers()))
 
     return of(work.ours), of(work.eager)

@@ -16,7 +16,9 @@ from normwise.regularizers._blocks import added, wide
 def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
     """Return the sum as a scalar of the first tensor's device, float32 for 16-bit tensors."""
     if penalty.takes("penalty", weights):
-        total: Tensor = _Kernel.apply(l1, l2, torch.is_grad_enabled(), *weights)  # type: ignore[no-untyped-call]
+        # Not beside gradients of the step before, or those that these are added to: memory would hold both.
+        form = torch.is_grad_enabled() and all(w.grad is None for w in weights if w.is_leaf)
+        total: Tensor = _Kernel.apply(l1, l2, form, *weights)  # type: ignore[no-untyped-call]
         return total
     if is_plain_cpu(*weights):
         value: Tensor = _OneNode.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
@@ -38,9 +40,9 @@ def _formula(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
 class _Kernel(torch.autograd.Function):
     """Normwise's kernel over each tensor; torch's operators where the gradient itself is differentiated.
 
-    The gradients are formed with the sums, while the weights are at hand. That keeps nothing longer than it would be
-    anyway: a penalty that is added to the loss is the first thing whose backward pass runs, and what that yields waits
-    for the gradients of the rest.
+    Where asked, the gradients are formed with the sums, while the weights are at hand. That needs no more memory at the
+    worst moment: a penalty that is added to the loss of an earlier forward pass is the first thing whose backward pass
+    runs, and what that yields waits for the gradients of the rest.
     """
 
     @staticmethod
@@ -52,7 +54,7 @@ class _Kernel(torch.autograd.Function):
                 weights, ctx.needs_input_grad[3:], l1, l2
             )
         else:
-            sizes, squares = penalty.sums(weights)
+            (sizes, squares), ctx.formed = penalty.sums(weights), None
         wide = torch.float64 if weights[0].dtype is torch.float64 else torch.float32
         return torch.tensor(l1 * sizes + l2 / 2 * squares, dtype=wide)
 
