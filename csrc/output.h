@@ -1,6 +1,8 @@
 // What a call writes, and where that goes: into the caches, or past them.
 #pragma once
 
+#include <type_traits>
+
 #include "dispatch.h"
 #include "dtype.h"
 #include "pages.h"

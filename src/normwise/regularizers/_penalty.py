@@ -62,7 +62,11 @@ class Penalty:
 
 
 class ElementPenalty(Penalty):
-    """Base of L1, L2 and elastic: ``l1 · Σ|w| + l2/2 · Σw²``."""
+    """Base of L1, L2 and elastic: ``l1 · Σ|w| + l2/2 · Σw²``.
+
+    On the CPU the gradients are formed with the value where the weights hold none (after ``zero_grad()``), in one pass
+    over memory; they are kept until the backward pass.
+    """
 
     def _value(self, picks: list[Pick]) -> Tensor:
         return weighted_norms(*self._coefficients(), [pick.tensor for pick in picks])
