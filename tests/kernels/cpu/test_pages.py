@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from torch import Tensor
 import normwise as nw
 
 OFFERED = sys.platform == "linux" and Path("/sys/kernel/mm/transparent_hugepage").is_dir()
+
+PRIVATE = (mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,) if sys.platform != "win32" else ()
 
 
 def asks_for_large_pages(tensor: Tensor) -> bool:
@@ -36,6 +39,7 @@ def test_outputs_and_gradients_of_many_megabytes_lie_on_large_pages() -> None:
 
 
 def test_memory_that_is_not_the_kernels_to_shape_stays_as_it_is() -> None:
-    given = torch.randn(4096, 2048)
+    # Memory of its own: what malloc gives may have been an output before.
+    given = torch.frombuffer(mmap.mmap(-1, 32 << 20, *PRIVATE), dtype=torch.float32).normal_()
     nw.Dropout(0.5, inplace=True)(given)
     assert not (OFFERED and asks_for_large_pages(given))
