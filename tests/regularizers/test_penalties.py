@@ -77,6 +77,15 @@ def test_gradients_are_formed_with_the_sums_where_a_graph_is_recorded() -> None:
         assert penalty(model) > 0
 
 
+def test_a_scaled_loss_keeps_sixteen_bit_gradients_from_vanishing() -> None:
+    """The scale goes in before the rounding: 1e-6 times a weight of 0.01 is nothing in float16."""
+    layer = nn.Linear(40, 30, bias=False).half()
+    nn.init.constant_(layer.weight, 0.01)
+    (65536 * L2(1e-6)(layer)).backward()
+    want = 65536 * 1e-6 * layer.weight.detach().double()
+    torch.testing.assert_close(layer.weight.grad.double(), want, rtol=1e-3, atol=0)
+
+
 def test_no_gradient_is_formed_beforehand_beside_one_that_is_there() -> None:
     model, penalty = network(torch.float32), PENALTIES["l2"][0]
     penalty(model).backward()

@@ -16,14 +16,19 @@ from normwise.regularizers._blocks import added, wide
 def weighted_norms(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
     """Return the sum as a scalar of the first tensor's device, float32 for 16-bit tensors."""
     if penalty.takes("penalty", weights):
-        # Not beside gradients of the step before, or those that these are added to: memory would hold both.
-        form = torch.is_grad_enabled() and all(w.grad is None for w in weights if w.is_leaf)
-        total: Tensor = _Kernel.apply(l1, l2, form, *weights)  # type: ignore[no-untyped-call]
+        total: Tensor = _Kernel.apply(l1, l2, _form_beforehand(weights), *weights)  # type: ignore[no-untyped-call]
         return total
     if is_plain_cpu(*weights):
         value: Tensor = _OneNode.apply(l1, l2, *weights)  # type: ignore[no-untyped-call]
         return value
     return _formula(l1, l2, weights)
+
+
+def _form_beforehand(weights: Sequence[Tensor]) -> bool:
+    # Not beside gradients of the step before, or those that these are added to: memory would hold both. Nor in 16 bits,
+    # where a gradient has to be scaled before it is rounded.
+    is_free = all(w.grad is None for w in weights if w.is_leaf)
+    return torch.is_grad_enabled() and is_free and all(w.dtype.itemsize > 2 for w in weights)
 
 
 def _formula(l1: float, l2: float, weights: Sequence[Tensor]) -> Tensor:
@@ -63,17 +68,17 @@ class _Kernel(torch.autograd.Function):
         (grad,) = cotangents
         needed, weights = ctx.needs_input_grad[3:], ctx.saved_tensors
         wanted = tuple(w for w, is_needed in zip(weights, needed, strict=True) if is_needed)
-        formed, ctx.formed = (
-            ctx.formed,
-            None,
-        )  # handed out, so a second pass through a kept graph forms its own
+        # Handed out: a second pass through a kept graph forms its own.
+        formed, ctx.formed = ctx.formed, None
         if torch.is_grad_enabled() or not is_plain_cpu(grad, *wanted):
             formed = _gradients(wanted, grad, ctx.l1, ctx.l2)
         else:
+            scale = float(grad)
             if formed is None:
-                _, formed = penalty.sums_and_gradients(wanted, [True] * len(wanted), ctx.l1, ctx.l2)
-            if grad != 1:
-                torch._foreach_mul_(formed, float(grad))
+                factors = scale * ctx.l1, scale * ctx.l2
+                _, formed = penalty.sums_and_gradients(wanted, [True] * len(wanted), *factors)
+            elif scale != 1:
+                torch._foreach_mul_(formed, scale)
         grads = iter(formed)
         return None, None, None, *(next(grads) if is_needed else None for is_needed in needed)
 
