@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#define NW_ABI_VERSION 5
+#define NW_ABI_VERSION 6
 
 enum nw_dtype : int32_t { NW_F32 = 0, NW_F64 = 1, NW_BF16 = 2, NW_F16 = 3 };
 
@@ -116,6 +116,8 @@ struct nw_table {
     int32_t (*dropout)(const nw_dropout*);
     int32_t (*penalty)(const nw_penalty*);
     int32_t (*proximal)(const nw_penalty*);
+    void* (*take_block)(int64_t bytes);  // as blocks.h has it
+    void (*give_block)(void* block);
 };
 
 // Elements of `saved`: per statistic the mean (high and low part) and 1/sqrt(var + eps); then the affine map.

@@ -1,4 +1,5 @@
 // The table of one instruction set.
+#include "blocks.h"
 #include "kernels.h"
 #include "pages.h"
 #include "tracking.h"
@@ -52,6 +53,6 @@ static int32_t proximal(const nw_penalty* call) { return of(call->dtype).proxima
 extern "C" const nw_table* NW_JOIN(nw_table_, NW_ISA)() {
     using namespace nw::NW_ISA;
     static const nw_table table = {NW_ABI_VERSION, VECTOR_BYTES ? VECTOR_BYTES / 4 : 1, NW_TEXT(NW_ISA), norm_forward, norm_backward,
-                                   moments, keep_bits, dropout, penalty, proximal};
+                                   moments, keep_bits, dropout, penalty, proximal, nw_take_block, nw_give_block};
     return &table;
 }

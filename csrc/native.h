@@ -22,6 +22,7 @@
 #include <optional>
 
 #include "abi.h"
+#include "blocks.h"
 
 namespace nw {
 
@@ -104,8 +105,26 @@ inline std::optional<nw_dtype> dtype_of(at::ScalarType type) {
 
 inline void* address(const Tensor& tensor) { return tensor.defined() ? tensor.data_ptr() : nullptr; }
 
-// Uninitialized, straight from the allocator: the gate has made sure that nobody listens to the dispatcher.
-inline Tensor fresh_like(const Tensor& x) { return at::detail::empty_strided_cpu(x.sizes(), x.strides(), x.scalar_type()); }
+inline void give_block(void* block) { (*kernels)->give_block(block); }
+
+// Blocks of blocks.h, and torch's own memory for what is not large.
+struct Blocks final : c10::Allocator {
+    at::DataPtr allocate(size_t bytes) override {
+        void* const block = (*kernels)->take_block(static_cast<int64_t>(bytes));
+        return block ? at::DataPtr(block, block, &give_block, at::kCPU) : c10::GetCPUAllocator()->allocate(bytes);
+    }
+    void copy_data(void* to, const void* from, size_t bytes) const override { default_copy_data(to, from, bytes); }
+};
+
+// Uninitialized, straight from an allocator: the gate has made sure that nobody listens to the dispatcher.
+inline Tensor fresh(at::IntArrayRef sizes, at::IntArrayRef strides, at::ScalarType dtype) {
+    if (c10::multiply_integers(sizes) * static_cast<int64_t>(c10::elementSize(dtype)) < NW_LARGE)
+        return at::detail::empty_strided_cpu(sizes, strides, dtype);
+    static Blocks* const blocks = new Blocks;  // for as long as the process runs
+    constexpr c10::DispatchKeySet CPU(c10::DispatchKey::CPU);
+    return at::detail::empty_strided_generic(sizes, strides, blocks, CPU, dtype);
+}
+inline Tensor fresh_like(const Tensor& x) { return fresh(x.sizes(), x.strides(), x.scalar_type()); }
 
 // Whether two tensors of one shape lie alike; the stride of an axis of length one means nothing.
 inline bool lie_alike(const Tensor& a, at::IntArrayRef sizes, at::IntArrayRef strides) {
@@ -142,7 +161,8 @@ inline bool is_ours_alone(const Tensor& tensor) {
     if (tensor.use_count() != 1 || tensor.weak_use_count() != 1 || tensor.requires_grad()) return false;
     if (impl->pyobj_slot()->load_pyobj() != nullptr) return false;
     const c10::Storage& storage = tensor.storage();
-    return storage.use_count() == 1 && storage.data_ptr().get_deleter() == c10::GetCPUAllocator()->raw_deleter();
+    const auto deleter = storage.data_ptr().get_deleter();
+    return storage.use_count() == 1 && (deleter == c10::GetCPUAllocator()->raw_deleter() || deleter == &give_block);
 }
 
 // A writer that goes by the address must tell autograd.

@@ -39,14 +39,14 @@ struct Dropout final : Node {
         Tensor dy = std::move(given[0]);
         if (!dy.defined() || !task_should_compute_output(0)) return out;
         if (!nothing_transforms() || !is_plain(dy)) {  // a transform of the backward pass: the mask as a tensor
-            const Tensor factors = at::detail::empty_strided_cpu(sizes, strides, dy.scalar_type());
+            const Tensor factors = fresh(sizes, strides, dy.scalar_type());
             factors.fill_(1);
             mask.apply(factors, factors);
             out[0] = dy.mul(factors);
             return out;
         }
         if (!lie_alike(dy, sizes, strides)) {
-            dy = Tensor(at::detail::empty_strided_cpu(sizes, strides, dy.scalar_type())).copy_(dy);
+            dy = fresh(sizes, strides, dy.scalar_type()).copy_(dy);
         }
         if (at::GradMode::is_enabled()) {
             out[0] = dropped(dy, mask, false);

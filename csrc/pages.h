@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "blocks.h"
 #include "pack.h"
 
 namespace nw {
@@ -19,9 +20,8 @@ namespace NW_ISA {
 // With pages of 2 MiB it costs about a quarter. Nothing changes where the block is in use already, or where the system does not offer it.
 static inline void ask_for_large_pages(void* from, int64_t bytes) {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr int64_t LEAST = int64_t{2} << 20;
     constexpr uintptr_t PAGE = uintptr_t{2} << 20;
-    if (from == nullptr || bytes < LEAST) return;
+    if (from == nullptr || bytes < NW_LARGE) return;
     const uintptr_t begin = (reinterpret_cast<uintptr_t>(from) + PAGE - 1) & ~(PAGE - 1);
     const uintptr_t end = (reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes)) & ~(PAGE - 1);
     if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);

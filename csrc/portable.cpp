@@ -1,15 +1,20 @@
 // The portable binding: nanobind functions that take addresses as integers. It knows nothing of torch, so that one build serves
 // every version of it; `normwise.kernels.cpu` checks shapes, layouts and lifetimes before it calls.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "abi.h"
+#include "blocks.h"
 #include "dispatch.h"
 
 #ifdef _OPENMP
@@ -161,6 +166,46 @@ void proximal(int dtype, int64_t elements, Address y, double l1, double l2) {
     run(kernels->proximal, call, elements);
 }
 
+// A block as the tensor of DLPack that it is to be: the structure of that standard, which hands it over with its own deleter.
+struct Handed {
+    nb::dlpack::dltensor tensor;
+    void* context;
+    void (*deleter)(Handed*);
+    std::vector<int64_t> shape, strides;  // ours alone
+};
+
+void give_back(Handed* handed) {
+    nw_give_block(handed->tensor.data);
+    delete handed;
+}
+
+// As a capsule that nobody took goes.
+void drop(PyObject* capsule) {
+    if (PyCapsule_IsValid(capsule, "dltensor")) give_back(static_cast<Handed*>(PyCapsule_GetPointer(capsule, "dltensor")));
+}
+
+// A capsule of DLPack over a block for a tensor of these bytes, strides in elements; None where there is no block.
+nb::object block(int64_t bytes, int dtype, std::vector<int64_t> shape, std::vector<int64_t> strides) {
+    void* const memory = nw_take_block(bytes);
+    if (memory == nullptr) return nb::none();
+    constexpr uint8_t FLOAT = 2, BFLOAT = 4;
+    constexpr int32_t CPU = 1;
+    Handed* const handed = new Handed{{}, nullptr, give_back, std::move(shape), std::move(strides)};
+    handed->tensor.data = memory;
+    handed->tensor.device = {CPU, 0};
+    handed->tensor.ndim = static_cast<int32_t>(handed->shape.size());
+    handed->tensor.dtype = {dtype == NW_BF16 ? BFLOAT : FLOAT, static_cast<uint8_t>(dtype == NW_F64 ? 64 : dtype == NW_F32 ? 32 : 16), 1};
+    handed->tensor.shape = handed->shape.data();
+    handed->tensor.strides = handed->strides.data();
+    return nb::steal(PyCapsule_New(handed, "dltensor", drop));
+}
+
+// Bytes of blocks: what is kept free at most, once that is set where it is not negative; what is; what is in use.
+nb::tuple keep_blocks(int64_t limit) {
+    const nw_blocks now = nw_keep_blocks(limit);
+    return nb::make_tuple(now.limit, now.free, now.taken);
+}
+
 std::string isa() { return kernels->isa; }
 
 // Choose the kernels by name: for tests and measurements.
@@ -202,6 +247,8 @@ NB_MODULE(_portable, m) {
     m.def("keep", &keep);
     m.def("penalty", &penalty);
     m.def("proximal", &proximal);
+    m.def("block", &block);
+    m.def("keep_blocks", &keep_blocks);
     m.def("isa", &isa);
     m.def("use_isa", &use_isa);
     m.def("has_isa", &has_isa);

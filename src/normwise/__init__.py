@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from normwise.data import load as load
     from normwise.diagnose.api import diagnose as diagnose
     from normwise.initialize import initialize_ as initialize_
+    from normwise.kernels.memory import keep_memory as keep_memory
     from normwise.kernels.registry import use_backend as use_backend
     from normwise.layers import *  # noqa: F403 - the layers are this package's face
     from normwise.models import cnn as cnn, mlp as mlp
@@ -116,6 +117,7 @@ attach(
         "compare": "normwise.compare",
         "diagnose": "normwise.diagnose",
         "initialize_": "normwise.initialize",
+        "keep_memory": "normwise.kernels.memory",
         "load": "normwise.data",
         "report": "normwise.report",
         "tune_allocator": "normwise.allocator",

@@ -105,9 +105,7 @@ def _allocator(name: str | None) -> str:
     if name is None:
         return "unknown"
     if name.startswith("glibc"):
-        return (
-            f"{name}; large tensors are mapped anew at every call until normwise.tune_allocator() is called"
-        )
+        return f"{name}; torch's large tensors are mapped anew at every call until normwise.tune_allocator() is called"
     return name
 
 

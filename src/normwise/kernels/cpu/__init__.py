@@ -21,12 +21,12 @@ from normwise.kernels.cpu.call import (
     GROUP,
     LAYER,
     lies_channels_last,
-    like,
     plan,
 )
 from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.linear import linear, why_blas, why_not as why_not_linear
 from normwise.kernels.cpu.normalize import normalize
+from normwise.kernels.cpu.outputs import like
 from normwise.kernels.cpu.preference import slower, slower_from_python
 from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 

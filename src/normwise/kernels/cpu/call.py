@@ -218,13 +218,6 @@ def lies_channels_last(x: Tensor, stacked: bool = False) -> bool:
     return x.movedim(1 + stacked, -1).is_contiguous()
 
 
-def like(tensor: Tensor, x: Tensor) -> Tensor:
-    """The tensor with x's strides, copied only where it has others."""
-    if tensor.stride() == x.stride():
-        return tensor
-    return torch.empty_like(x).copy_(tensor)
-
-
 def address(tensor: Tensor | None) -> int:
     """Where the values lie; 0 for no tensor."""
     return 0 if tensor is None else tensor.data_ptr()

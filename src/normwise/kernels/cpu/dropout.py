@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import DTYPES, like, threshold_of
+from normwise.kernels.cpu.call import DTYPES, threshold_of
 from normwise.kernels.cpu.normalize import draw_seeds
+from normwise.kernels.cpu.outputs import like, output_like, output_strided
 from normwise.kernels.gate import is_plain_gradient
 
 
@@ -22,7 +23,7 @@ def dropout(
     if torch.is_grad_enabled() and input.requires_grad:
         output: Tensor = _Dropout.apply(input, seeds, threshold, inplace)  # type: ignore[no-untyped-call]
         return output
-    output = input if inplace else torch.empty_like(input)
+    output = input if inplace else output_like(input)
     _run(input, output, seeds, threshold)
     if inplace:
         torch.autograd.graph.increment_version(output)
@@ -51,7 +52,7 @@ class _Dropout(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, seeds: Tensor, threshold: int, inplace: bool) -> Tensor:
         if inplace:
             ctx.mark_dirty(x)
-        y = x if inplace else torch.empty_like(x)
+        y = x if inplace else output_like(x)
         _run(x, y, seeds, threshold)
         ctx.set_materialize_grads(False)
         ctx.seeds, ctx.threshold, ctx.strides = seeds, threshold, x.stride()
@@ -62,7 +63,7 @@ class _Dropout(torch.autograd.Function):
         (dy,) = cotangents
         if dy is None:
             return None, None, None, None
-        as_it_lay = torch.empty_strided(dy.shape, ctx.strides, dtype=dy.dtype, device="cpu")
+        as_it_lay = output_strided(dy.shape, ctx.strides, dy.dtype)
         if not is_plain_gradient(dy):
             # A transform of the backward pass: the mask as a tensor.
             _run(torch.ones_like(as_it_lay), as_it_lay, ctx.seeds, ctx.threshold)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from normwise.kernels.cpu import library
-from normwise.kernels.cpu.call import DTYPES, Call, like, version_of
+from normwise.kernels.cpu.call import DTYPES, Call, version_of
 from normwise.kernels.cpu.formula import gradients
+from normwise.kernels.cpu.outputs import like, output_like
 from normwise.kernels.gate import is_plain_gradient
 
 State = tuple[
@@ -60,7 +61,7 @@ def _forward(
     running = var if mean is None else mean
     kernels = library.portable()
     gate, keep, _ = call.parts
-    y = _empty_like(x)
+    y = output_like(x)
     buffer = _empty_like(call.buffer)
     start = buffer.data_ptr()
     keep_at = 0
@@ -136,10 +137,10 @@ class _Normalize(torch.autograd.Function):
             found = gradients(call, dy, x, weight, bias, residual, buffer, sample_weight, needs)
             return *found, None, None
         dy = like(dy, x)
-        dx = _empty_like(x) if needs_x else None
+        dx = output_like(x) if needs_x else None
         dweight = _empty_like(weight) if needs_weight else None
         dbias = _empty_like(bias) if needs_bias else None
-        dresidual = _empty_like(x) if needs_residual else None
+        dresidual = output_like(x) if needs_residual else None
         gate, keep, _ = call.parts
         start = buffer.data_ptr()
         library.portable().norm_backward(

@@ -10,6 +10,7 @@ from torch.autograd.graph import increment_version
 
 from normwise.kernels import registry
 from normwise.kernels.cpu import library
+from normwise.kernels.cpu.outputs import output_like
 from normwise.kernels.gate import is_plain_cpu, why_shut
 
 _DENSE = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -57,9 +58,7 @@ def sums_and_gradients(
     tensors: Sequence[Tensor], wanted: Sequence[bool], l1: float, l2: float
 ) -> tuple[tuple[float, float], list[Tensor]]:
     """The same sums, and ``l1 · sign(w) + l2 · w`` for each tensor that is wanted, in one pass over memory."""
-    outputs = [
-        torch.empty_like(t) if is_wanted else None for t, is_wanted in zip(tensors, wanted, strict=True)
-    ]
+    outputs = [output_like(t) if is_wanted else None for t, is_wanted in zip(tensors, wanted, strict=True)]
     return _pass(tensors, outputs, l1, l2), [output for output in outputs if output is not None]
 
 
