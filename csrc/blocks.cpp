@@ -45,6 +45,10 @@ public:
         if (now_.limit == 0) return nullptr;
         Block block = fitting(bytes);
         if (block.start == nullptr) block = {map(bytes), bytes};
+        if (block.start == nullptr) {  // what is free may be what is missing
+            shrink(0);
+            block = {map(bytes), bytes};
+        }
         if (block.start == nullptr) return nullptr;
         taken_.emplace(block.start, block.bytes);
         now_.taken += static_cast<int64_t>(block.bytes);
@@ -59,13 +63,13 @@ public:
         now_.taken -= static_cast<int64_t>(block.bytes);
         now_.free += static_cast<int64_t>(block.bytes);
         free_.push_back(block);
-        shrink();
+        shrink(now_.limit);
     }
 
     nw_blocks keep(int64_t limit) {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (limit >= 0) now_.limit = limit;
-        shrink();
+        shrink(now_.limit);
         return now_;
     }
 
@@ -90,8 +94,8 @@ private:
         return block;
     }
 
-    void shrink() {
-        while (now_.free > now_.limit) {
+    void shrink(int64_t limit) {
+        while (now_.free > limit) {
             const Block block = remove(0);
             munmap(block.start, block.bytes);
         }

@@ -32,7 +32,10 @@ def keep_memory(limit: int | None = None) -> KeptMemory:
     twice what the kernel does. Results do not change.
 
     Memory: 256 MiB are kept free at most, unless this says otherwise; beyond that the system gets back what has been
-    free longest. Only what has been in use before is ever kept, and other tensors do not come from it.
+    free longest. Only what has been in use before is ever kept, and other tensors do not come from it. Training a small
+    residual CNN of 128 images a step had its peak at 228 MiB (216 with a limit of 0, 344 in torch's layers), and of
+    1,024 images at 1,333 MiB (1,236 and 1,261); there a limit of 1 GiB made a step a fifth shorter. With the portable
+    binding the storage of such an output cannot be resized to more.
 
     Args:
         limit: bytes that are kept free at most, from now on, in this process; what is beyond goes back to the system at

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from normwise import functional
 from normwise.layers._state import Affine, Device, DType, Ranked
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import held
 
 
 class LayerNorm(nn.LayerNorm):
@@ -39,7 +40,12 @@ class LayerNorm(nn.LayerNorm):
             output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
             return output
         return functional.layer_norm(
-            input, self.normalized_shape, self.weight, self.bias, self.eps, sample_weight=sample_weight
+            input,
+            self.normalized_shape,
+            held(self, "weight"),
+            held(self, "bias"),
+            self.eps,
+            sample_weight=sample_weight,
         )
 
 

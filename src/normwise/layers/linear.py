@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from normwise.functional import linear
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import held
 
 
 class Linear(nn.Linear):
@@ -25,4 +28,5 @@ class Linear(nn.Linear):
         if is_traced(input):
             output: Tensor = as_leaf(self, input)
             return output
-        return linear(input, self.weight, self.bias)
+        weight = cast(Tensor, held(self, "weight"))
+        return linear(input, weight, held(self, "bias"))

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -157,6 +158,32 @@ def test_a_limit_of_nothing_leaves_all_to_torch() -> None:
     del held, other
     assert nw.keep_memory() == nw.keep_memory(0)
     assert nw.keep_memory().free == nw.keep_memory().in_use == 0
+
+
+_SHORT = """
+import resource
+import torch
+import normwise as nw
+from normwise.kernels.cpu.outputs import output_like
+
+MIB = 2**20
+like = [torch.empty(1).expand(n * MIB // 4) for n in (100, 130)]
+small = output_like(like[0].contiguous())
+del small
+free = nw.keep_memory().free
+in_use = next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1]
+wanted = like[1].contiguous()
+resource.setrlimit(resource.RLIMIT_AS, (int(in_use) * 1024 + (130 + 60) * MIB,) * 2)
+large = output_like(wanted)
+large.fill_(1)
+print(free // MIB, nw.keep_memory().free, nw.keep_memory().in_use // MIB)
+"""
+
+
+def test_where_memory_is_short_what_is_free_goes_back_first() -> None:
+    assert KEPT
+    done = subprocess.run([sys.executable, "-c", _SHORT], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["100", "0", "130"]
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "1 GiB", 2**63])

@@ -27,7 +27,7 @@ from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.linear import linear, why_blas, why_not as why_not_linear
 from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.outputs import like
-from normwise.kernels.cpu.preference import slower, slower_from_python
+from normwise.kernels.cpu.preference import is_too_small_for_onednn, slower_from_python
 from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 
 __all__ = [
@@ -101,11 +101,8 @@ def attempt_normalize(
         BackendError: the back end was asked for by name and cannot run.
     """
     reason = None
-    if backend == "auto":
-        if trailing and not x.is_contiguous():
-            reason = "the normalized axes do not lie together in memory"
-        else:
-            reason = slower(operation, x)
+    if trailing and backend == "auto" and not x.is_contiguous():
+        reason = "the normalized axes do not lie together in memory"
     # The native binding has the gate in C++: what it takes needs no further question.
     if reason is None and backend in _FASTEST and (native := library.native()) is not None:
         output: Tensor | None = native.normalize(
@@ -135,12 +132,15 @@ def attempt_normalize(
             if registry.recording() is not None:
                 _note(operation, x, "native")
             return output
+    if reason is None and backend == "auto" and residual is None and activation == "none" and not rate:
+        reason = slower_from_python(operation, x)
+    asked = registry.recording() is not None  # who asks for reasons gets the stronger one
+    if reason is not None and backend == "auto" and not asked:
+        return None
     affine = [t for t in (weight, bias) if t is not None]
     running = [t for t in (running_mean, running_var) if t is not None]
     others = (batches, skipped, residual, sample_weight)
-    if reason is None and backend == "auto" and residual is None and activation == "none" and not rate:
-        reason = slower_from_python(operation, x)
-    if reason is None or registry.recording() is not None:  # who asks for reasons gets the stronger one
+    if reason is None or asked:
         reason = _why_not(x, (affine, running), others, trailing, stacked) or reason
     if reason is None and residual is not None and residual.dtype is not x.dtype:
         reason = f"a residual of {residual.dtype} for an input of {x.dtype}"
@@ -212,6 +212,8 @@ def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None)
             if registry.recording() is not None:
                 _note("linear", x, "native", _multiplier(x, weight))
             return output
+    if backend == "auto" and registry.recording() is None and is_too_small_for_onednn(x, weight):
+        return None
     reason = _why_not(x, (), (weight, bias), 0, False) or why_not_linear(x, weight, bias)
     if reason is None and backend == "auto":
         reason = why_blas(x, weight)

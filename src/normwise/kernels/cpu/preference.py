@@ -44,9 +44,9 @@ def products_for_onednn() -> int:
     return 1 << 22
 
 
-def slower(operation: str, x: Tensor) -> str | None:
-    """Why torch's operator is preferred for a call, or None where the kernels are."""
-    return None
+def is_too_small_for_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Whether the BLAS multiplies because of the size alone: the cheapest question, and the answer for most layers."""
+    return weight.dim() == 2 and x.numel() * weight.shape[0] < products_for_onednn()
 
 
 _FEWEST: dict[str, int] = {"batch_norm": 65536, "group_norm": 65536, "layer_norm": 262144}
