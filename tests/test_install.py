@@ -70,7 +70,8 @@ def tree(tmp_path: Path) -> Path:
     csrc.mkdir()
     (csrc / "kernels_threads.cpp").write_text(_KERNEL)
     (csrc / "portable.cpp").write_text(_MODULE)
-    (csrc / "dispatch.cpp").write_text("")
+    for name in ("blocks.cpp", "dispatch.cpp"):
+        (csrc / name).write_text("")
     (csrc / "abi.h").write_text("")
     return folder
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import normwise as nw
 from normwise.allocator import AllocatorTuning
 from normwise.bench import measure as measure_module, run as run_module
 from normwise.bench.case import Case, own_case
@@ -147,7 +148,8 @@ def test_an_allocator_is_tuned_or_the_run_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(run_module, "tune_allocator", lambda: tuning)
     options = Options(**{**vars(QUICKLY), "tuned_malloc": True})
     if applied:
-        assert benchmark([own_case("dropout", "4x4")], options).malloc == "tuned"
+        found = benchmark([own_case("dropout", "4x4")], options)
+        assert (found.malloc, found.kept_bytes) == ("tuned", nw.keep_memory().limit)
     else:
         with pytest.raises(ArgumentError, match="Got Nothing was changed"):
             benchmark([own_case("dropout", "4x4")], options)

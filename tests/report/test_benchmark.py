@@ -127,6 +127,13 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_memory_that_normwise_keeps_is_told(benchmark: Benchmark) -> None:
+    keeping = replace(benchmark, kept_bytes=256 * 2**20)
+    for told in (benchmark_to_markdown(keeping), benchmark_to_html(keeping), printed(keeping, width=400)):
+        assert "normwise keeps up to 256 MiB of its outputs" in told
+    assert "keeps up to" not in benchmark_to_html(benchmark)
+
+
 def test_the_page_nests_and_loads_nothing(benchmark: Benchmark) -> None:
     text = benchmark_to_html(benchmark)
     page = Page(text)

@@ -23,6 +23,7 @@ from normwise.bench.measure import Method, measure
 from normwise.bench.quiet import Watch
 from normwise.bench.verdict import judge, slower
 from normwise.errors import ArgumentError, explain
+from normwise.kernels.memory import keep_memory
 from normwise.results import Benchmark, CaseResult, CopyBandwidth
 
 ROUNDS, QUICK_ROUNDS = 15, 5
@@ -117,6 +118,7 @@ def benchmark(
         bars=judge(results),
         slower=slower(results) if options.backend == "auto" else (),
         malloc="tuned" if options.tuned_malloc else "default",
+        kept_bytes=keep_memory().limit,
         backend=options.backend,
         bursts=rounds,
         quick=options.quick,

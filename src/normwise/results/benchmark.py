@@ -160,6 +160,7 @@ class Benchmark:
 
     Attributes:
         malloc: "default", or "tuned" by `normwise.tune_allocator`.
+        kept_bytes: what normwise keeps free of its outputs at most, beside malloc: `normwise.keep_memory`.
         backend: what was asked for: "auto" or a name.
         bars: those of whose cases at least one was measured.
         slower: names of the cases in which what normwise picks by itself takes longer than eager (ratio < .95).
@@ -179,4 +180,5 @@ class Benchmark:
     created: str
     seconds: float
     partial: bool = False
+    kept_bytes: int = 0
     schema: int = BENCHMARK_SCHEMA_VERSION
