@@ -65,17 +65,18 @@ def test_a_step_of_training_faults_in_no_page_that_an_earlier_one_had(backend: s
     layer, x = nw.BatchNorm2d(64), torch.randn(32, 64, 40, 40, requires_grad=True)  # 12.5 MiB
     with nw.use_backend(backend):
 
-        def faults() -> float:
+        def faults() -> int:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             for _ in range(3):
                 (dx,) = torch.autograd.grad(layer(x), x, x.detach())
                 del dx
-            taken = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-            return taken * resource.getpagesize() / (3 * 2 * x.nbytes)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
         assert KEPT
         faults()
-        assert faults() < 0.05  # of the outputs' pages
+        assert (
+            faults() < 64
+        )  # what Python takes meanwhile; one new output of this size costs a hundred, on large pages
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
