@@ -6,7 +6,10 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -16,6 +19,7 @@
 #include "abi.h"
 #include "blocks.h"
 #include "dispatch.h"
+#include "portable_tensors.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -166,6 +170,75 @@ void proximal(int dtype, int64_t elements, Address y, double l1, double l2) {
     run(kernels->proximal, call, elements);
 }
 
+// Running statistics as they were, and where they lie.
+struct Held {
+    bool wide;  // double, not float
+    int64_t channels;
+    void *mean, *var;
+    int64_t* batches;
+    std::vector<char> before;  // the means, then the variances
+};
+
+template <class T> bool are_finite(const void* values, int64_t n) {
+    const T* const first = static_cast<const T*>(values);
+    return std::all_of(first, first + n, [](T value) { return std::isfinite(value); });
+}
+
+// Hold running statistics that torch's operator is about to move; None where they are no plain float or double tensors of one size.
+nb::object hold(nb::handle mean, nb::handle var, nb::handle batches) {
+    nw::View means, variances, counter;
+    if (!nw::see(mean, means) || !nw::see(var, variances)) return nb::none();
+    Held held = {nw::is_float(means, NW_F64), nw::dense_elements(means), means.data, variances.data, nullptr, {}};
+    const int32_t dtype = held.wide ? NW_F64 : NW_F32;
+    if (!nw::is_float(means, dtype) || !nw::is_float(variances, dtype)) return nb::none();
+    if (held.channels < 1 || nw::dense_elements(variances) != held.channels) return nb::none();
+    if (!batches.is_none()) {
+        if (nw::see(batches, counter)) held.batches = nw::counter_of(counter);
+        if (held.batches == nullptr) return nb::none();
+    }
+    const size_t bytes = static_cast<size_t>(held.channels) * (held.wide ? sizeof(double) : sizeof(float));
+    held.before.resize(2 * bytes);
+    memcpy(held.before.data(), held.mean, bytes);
+    memcpy(held.before.data() + bytes, held.var, bytes);
+    return nb::cast(std::move(held));
+}
+
+// Whether the statistics are finite, and so may stay: then the batch is counted, otherwise they become what was held.
+bool settle(const Held& held) {
+    const auto finite = [&](const void* values) {
+        return held.wide ? are_finite<double>(values, held.channels) : are_finite<float>(values, held.channels);
+    };
+    if (finite(held.mean) && finite(held.var)) {
+        if (held.batches) *held.batches += 1;
+        return true;
+    }
+    const size_t bytes = held.before.size() / 2;
+    memcpy(held.mean, held.before.data(), bytes);
+    memcpy(held.var, held.before.data() + bytes, bytes);
+    return false;
+}
+
+template <class T> bool is_among(T value, const nw::View& view, int64_t n) {
+    const T* const first = static_cast<const T*>(view.data);
+    return std::find(first, first + n, value) != first + n;
+}
+
+// Whether a value of a plain float or double tensor is zero; None of another.
+nb::object has_zero(nb::handle tensor) {
+    nw::View view;
+    const int64_t n = nw::see(tensor, view) ? nw::dense_elements(view) : -1;
+    if (n >= 0 && nw::is_float(view, NW_F32)) return nb::bool_(is_among(0.0f, view, n));
+    if (n >= 0 && nw::is_float(view, NW_F64)) return nb::bool_(is_among(0.0, view, n));
+    return nb::none();
+}
+
+// Whether the kernels can take the tensors beside an input of this dtype; None stands for none.
+bool fit(int dtype, int64_t channels, nb::handle weight, nb::handle bias, nb::handle running_mean, nb::handle running_var, nb::handle batches,
+         nb::handle skipped) {
+    return nw::fit(weight, bias, dtype, channels) && nw::fit(running_mean, running_var, dtype, channels) && nw::may_count(batches) &&
+           nw::may_count(skipped);
+}
+
 // A block as the tensor of DLPack that it is to be: the structure of that standard, which hands it over with its own deleter.
 struct Handed {
     nb::dlpack::dltensor tensor;
@@ -247,6 +320,13 @@ NB_MODULE(_portable, m) {
     m.def("keep", &keep);
     m.def("penalty", &penalty);
     m.def("proximal", &proximal);
+    nb::class_<Held>(m, "Held");
+    m.def("learn", &nw::learn);
+    m.def("fit", &fit, nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
+          nb::arg().none());
+    m.def("has_zero", &has_zero);
+    m.def("hold", &hold, nb::arg(), nb::arg(), nb::arg().none());
+    m.def("settle", &settle);
     m.def("block", &block);
     m.def("keep_blocks", &keep_blocks);
     m.def("isa", &isa);

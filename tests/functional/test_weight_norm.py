@@ -69,7 +69,7 @@ def test_what_runs_is_one_node_that_notices_writes(backend: str) -> None:
     weight = functional.weight_norm(gain, direction, (1,))
     native = backend == "auto" and library.why_missing("native") is None
     assert weight.grad_fn is not None
-    assert weight.grad_fn.name() == ("NormwiseWeightNorm" if native else "_FusedRowsBackward")
+    assert weight.grad_fn.name() == ("NormwiseWeightNorm" if native else "WeightNormInterfaceBackward0")
     with torch.no_grad():
         direction.add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -126,3 +126,17 @@ def test_under_transforms() -> None:
     assert_close(compiled(gain, direction, (1,)), functional.weight_norm(gain, direction, (1,)))
     shape = functional.weight_norm(gain.to("meta"), direction.to("meta"), (1,)).shape
     assert shape == (4, 3)
+
+
+@pytest.mark.parametrize("fixed", [0, 1])
+def test_second_derivatives_where_one_of_the_two_is_fixed(fixed: int) -> None:
+    gain, direction = (t.detach().double() for t in leaves((3, 4), 0, torch.float64))
+    both = [gain, direction]
+    learned = both[1 - fixed].requires_grad_()
+
+    def function(value: Tensor) -> Tensor:
+        given = [value, direction] if fixed == 1 else [gain, value]
+        return functional.weight_norm(given[0], given[1], (1,))
+
+    assert torch.autograd.gradcheck(function, (learned,))
+    assert torch.autograd.gradgradcheck(function, (learned,))

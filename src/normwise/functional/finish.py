@@ -46,6 +46,8 @@ def finish(
     >>> finish(torch.tensor([1.0, -3.0]), residual=torch.tensor([1.0, 1.0]), activation="relu")
     tensor([2., 0.])
     """
+    if residual is None and activation == "none" and not dropout:
+        return input
     check_after(input, residual, activation)
     if residual is not None:
         input = input + residual

@@ -97,5 +97,5 @@ def group_norm(
             return output
     else:
         registry.note_aten("group_norm", input.shape)
-    output = torch.group_norm(input, num_groups, weight, bias, eps, torch.backends.cudnn.enabled)
+    output = torch.group_norm(input, num_groups, weight, bias, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -62,12 +62,12 @@ def layer_norm(
     normalized = tuple(normalized_shape)
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
-    if sample_weight is not None and normalized and tuple(input.shape[-len(normalized) :]) == normalized:
+    if sample_weight is not None and normalized and input.shape[-len(normalized) :] == normalized:
         weighted = weighted_trailing("LayerNorm", input, len(normalized), sample_weight, weight, bias, eps)
         return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
     backend = registry.requested(backend)
     # Torch refuses other shapes, in its words.
-    if backend != "aten" and normalized and tuple(input.shape[-len(normalized) :]) == normalized:
+    if backend != "aten" and normalized and input.shape[-len(normalized) :] == normalized:
         output = cpu.attempt_normalize(
             "layer_norm",
             backend,
@@ -86,7 +86,7 @@ def layer_norm(
             return output
     else:
         registry.note_aten("layer_norm", input.shape)
-    output = torch.layer_norm(input, normalized, weight, bias, eps, torch.backends.cudnn.enabled)
+    output = torch.layer_norm(input, normalized, weight, bias, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
 

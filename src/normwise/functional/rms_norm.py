@@ -57,7 +57,7 @@ def rms_norm(
         check_after(input, residual, activation)
     backend = registry.requested(backend)
     # Torch refuses other shapes, in its words.
-    if backend != "aten" and normalized and tuple(input.shape[-len(normalized) :]) == normalized:
+    if backend != "aten" and normalized and input.shape[-len(normalized) :] == normalized:
         output = cpu.attempt_normalize(
             "rms_norm",
             backend,

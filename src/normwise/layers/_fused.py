@@ -46,24 +46,20 @@ class Fused(Normalizer):
         if is_traced(input):
             output: Tensor = as_leaf(self, input, residual=residual, sample_weight=sample_weight)
             return output
-        weights: dict[str, Tensor] = {}
-        if sample_weight is not None:
-            if not self.takes_weights:
-                raise ArgumentError(
-                    explain(
-                        type(self).__name__,
-                        "`sample_weight` is for layers whose statistics go over positions",
-                        "one that normalizes each position by itself",
-                        "leave it away: padding has no part in the other positions",
-                    )
+        dropout = self.dropout if self.training or self.draws else 0.0
+        if sample_weight is None:
+            return self.normalize(input, residual=residual, activation=self.activation, dropout=dropout)
+        if not self.takes_weights:
+            raise ArgumentError(
+                explain(
+                    type(self).__name__,
+                    "`sample_weight` is for layers whose statistics go over positions",
+                    "one that normalizes each position by itself",
+                    "leave it away: padding has no part in the other positions",
                 )
-            weights["sample_weight"] = sample_weight
+            )
         return self.normalize(
-            input,
-            residual=residual,
-            activation=self.activation,
-            dropout=self.dropout if self.training or self.draws else 0.0,
-            **weights,
+            input, residual=residual, activation=self.activation, dropout=dropout, sample_weight=sample_weight
         )
 
     def extra_repr(self) -> str:

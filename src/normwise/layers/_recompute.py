@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+_is_compiling = torch.compiler.is_compiling
+_graph_task = torch._C._current_graph_task_id
+
 
 def in_recomputation() -> bool:
     """Whether a backward pass is under way: a forward pass in it is a checkpoint's second run of the first.
@@ -15,4 +18,4 @@ def in_recomputation() -> bool:
     >>> in_recomputation()
     False
     """
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+    return not _is_compiling() and _graph_task() != -1

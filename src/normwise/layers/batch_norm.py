@@ -17,14 +17,21 @@ from normwise.layers._trace import as_leaf, is_traced
 from normwise.layers._tracking import Tracking, held
 
 
-def batch_norm_of(layer: Any, input: Tensor, sample_weight: Tensor | None = None, **after: Any) -> Tensor:
+def batch_norm_of(
+    layer: Any,
+    input: Tensor,
+    sample_weight: Tensor | None = None,
+    residual: Tensor | None = None,
+    activation: str = "none",
+    dropout: float = 0.0,
+) -> Tensor:
     """Normalize by the state of a layer that has the attributes of `Tracking`, fused or not.
 
     Batch statistics are used in training, and in evaluation where there are no running ones; the running ones
     move in training if they are tracked, by `momentum`, or so that all batches count alike where that is
     None.
     """
-    mean, var = held(layer, "running_mean"), held(layer, "running_var")
+    mean, var, weight, bias = _state(layer)
     batches = skipped = None
     training = layer.training and not layer.statistics_frozen
     if training and layer.single_sample != "raise" and _is_single(input) and mean is not None:
@@ -34,7 +41,14 @@ def batch_norm_of(layer: Any, input: Tensor, sample_weight: Tensor | None = None
     else:
         how = shared_by(layer)
         if how is not None:
-            return how(layer, input, sample_weight=sample_weight, **after)
+            return how(
+                layer,
+                input,
+                sample_weight=sample_weight,
+                residual=residual,
+                activation=activation,
+                dropout=dropout,
+            )
         if not layer.track_running_stats:
             mean = var = None
         elif in_recomputation():
@@ -46,8 +60,8 @@ def batch_norm_of(layer: Any, input: Tensor, sample_weight: Tensor | None = None
         input,
         mean,
         var,
-        held(layer, "weight"),
-        held(layer, "bias"),
+        weight,
+        bias,
         training,
         layer.momentum,
         layer.eps,
@@ -55,8 +69,19 @@ def batch_norm_of(layer: Any, input: Tensor, sample_weight: Tensor | None = None
         num_batches_skipped=skipped,
         biased_running_var=layer.biased_running_var,
         sample_weight=sample_weight,
-        **after,
+        residual=residual,
+        activation=activation,
+        dropout=dropout,
     )
+
+
+def _state(layer: Any) -> tuple[Tensor | None, ...]:
+    """Running mean and variance, weight and bias; see `held`, which asks for each by itself."""
+    buffers, parameters = layer._buffers, layer._parameters
+    try:
+        return buffers["running_mean"], buffers["running_var"], parameters["weight"], parameters["bias"]
+    except KeyError:
+        return tuple(held(layer, name) for name in ("running_mean", "running_var", "weight", "bias"))
 
 
 def _is_single(input: Tensor) -> bool:

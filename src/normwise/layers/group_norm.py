@@ -8,6 +8,7 @@ from normwise import functional
 from normwise.geometry import Geometry
 from normwise.layers._state import Device, DType
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import held
 
 
 class GroupNorm(nn.GroupNorm):
@@ -61,5 +62,10 @@ class GroupNorm(nn.GroupNorm):
             output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
             return output
         return functional.group_norm(
-            input, self.num_groups, self.weight, self.bias, self.eps, sample_weight=sample_weight
+            input,
+            self.num_groups,
+            held(self, "weight"),
+            held(self, "bias"),
+            self.eps,
+            sample_weight=sample_weight,
         )

@@ -10,6 +10,7 @@ from normwise import functional
 from normwise.geometry import Geometry
 from normwise.layers._fused import Fused
 from normwise.layers._state import Affine, Device, DType
+from normwise.layers._tracking import held
 
 
 class GroupNormAct(Fused, Affine):
@@ -67,7 +68,9 @@ class GroupNormAct(Fused, Affine):
 
     def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
-        return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps, **after)
+        return functional.group_norm(
+            input, self.num_groups, held(self, "weight"), held(self, "bias"), self.eps, **after
+        )
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -70,7 +70,7 @@ class LayerNormOverChannels(Ranked, Affine):
         """Normalize the input."""
         self.check_rank(input)
         return functional.layer_norm_over_channels(
-            input, self.weight, self.bias, self.eps, num_channels=self.num_channels, **after
+            input, held(self, "weight"), held(self, "bias"), self.eps, num_channels=self.num_channels, **after
         )
 
     def describe(self) -> str:

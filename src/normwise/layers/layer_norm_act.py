@@ -10,6 +10,7 @@ from torch import Tensor
 from normwise import functional
 from normwise.layers._fused import Fused
 from normwise.layers._state import Affine, Device, DType
+from normwise.layers._tracking import held
 from normwise.layers.layer_norm import LayerNormOverChannels
 
 
@@ -64,7 +65,9 @@ class LayerNormAct(Fused, Affine):
 
     def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
-        return functional.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps, **after)
+        return functional.layer_norm(
+            input, self.normalized_shape, held(self, "weight"), held(self, "bias"), self.eps, **after
+        )
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from normwise import functional
 from normwise.layers._state import Affine, Device, DType, Ranked
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import held
 
 
 class RMSNorm(nn.RMSNorm):
@@ -55,7 +56,7 @@ class RMSNormOverChannels(Ranked, Affine):
         """Normalize the input."""
         self.check_rank(input)
         return functional.rms_norm_over_channels(
-            input, self.weight, self.eps, num_channels=self.num_channels, **after
+            input, held(self, "weight"), self.eps, num_channels=self.num_channels, **after
         )
 
     def describe(self) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 from normwise import functional
 from normwise.layers._fused import Fused
 from normwise.layers._state import Affine, Device, DType
+from normwise.layers._tracking import held
 from normwise.layers.rms_norm import RMSNormOverChannels
 
 
@@ -60,7 +61,7 @@ class RMSNormAct(Fused, Affine):
 
     def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
-        return functional.rms_norm(input, self.normalized_shape, self.weight, self.eps, **after)
+        return functional.rms_norm(input, self.normalized_shape, held(self, "weight"), self.eps, **after)
 
     def describe(self) -> str:
         """The arguments, as torch writes them."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from normwise.kernels.aten.tracking import track
+from normwise.kernels.cpu.glance import hold, settle
 from normwise.kernels.gate import is_plain_cpu
 
 _NARROW = (torch.bfloat16, torch.float16)
@@ -112,12 +113,17 @@ def _quickly(
     That is half a dozen small operators less than `track` needs, which a small layer would notice.
     """
     mean, var, momentum, batches, _, biased = running
-    if biased or not is_plain_cpu(input, mean, var) or isinstance(momentum, Tensor):
+    if biased or isinstance(momentum, Tensor) or not is_plain_cpu(input):
+        return None
+    held = hold(mean, var, batches)
+    if held is None and not is_plain_cpu(mean, var):
         return None
     if momentum is None:
         momentum = 0.0 if batches is None else 1.0 / (int(batches) + 1)
-    before = torch.cat((mean, var))
-    output = _by_torch(input, weight, bias, mean, var, True, momentum, eps)
+    before = torch.cat((mean, var)) if held is None else None
+    output = torch.batch_norm(input, weight, bias, mean, var, True, momentum, eps, False)
+    if before is None:
+        return output if settle(held, batches) else None
     # One operator that sees every value: NaN and infinity show in the product, whatever they meet.
     if math.isfinite(torch.dot(mean, var).item()):
         if batches is not None:

@@ -24,17 +24,17 @@ def instance_norm(
     Group normalization with as many groups as channels is the same map, and twice as fast as
     `torch.instance_norm`, which folds samples into channels, at 64×16×8×8.
     """
-    cudnn = torch.backends.cudnn.enabled
     if not use_input_stats:
+        cudnn = torch.backends.cudnn.enabled
         return torch.batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps, cudnn)
     if input.numel() == 0:
         # Nothing to average, and group normalization refuses an input without channels.
-        return torch.batch_norm(input, weight, bias, None, None, True, 0.0, eps, cudnn)
+        return torch.batch_norm(input, weight, bias, None, None, True, 0.0, eps, False)
     if running_mean is not None and running_var is not None:
         track_instances(input.detach(), running_mean, running_var, momentum, skipped)
     # One channel a group is slow where channels are last in memory: two copies cost less (3.6 against
     # 13.6 ms on 32×64×28×28), and the second brings the layout back, which torch's own operator loses.
-    output = torch.group_norm(input.contiguous(), input.shape[1], weight, bias, eps, cudnn)
+    output = torch.group_norm(input.contiguous(), input.shape[1], weight, bias, eps)
     if input.is_contiguous() or input.stride(1) != 1:
         return output
     return output.movedim(1, -1).contiguous().movedim(-1, 1)

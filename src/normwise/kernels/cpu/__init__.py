@@ -7,7 +7,6 @@ the call or would not be faster. Nothing is validated here; `normwise.functional
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -104,7 +103,7 @@ def attempt_normalize(
     if trailing and backend == "auto" and not x.is_contiguous():
         reason = "the normalized axes do not lie together in memory"
     # The native binding has the gate in C++: what it takes needs no further question.
-    if reason is None and backend in _FASTEST and (native := library.native()) is not None:
+    elif backend in _FASTEST and (native := library.native()) is not None:
         output: Tensor | None = native.normalize(
             family,
             x,
@@ -135,19 +134,17 @@ def attempt_normalize(
     if reason is None and backend == "auto" and residual is None and activation == "none" and not rate:
         reason = slower_from_python(operation, x)
     asked = registry.recording() is not None  # who asks for reasons gets the stronger one
-    if reason is not None and backend == "auto" and not asked:
+    if reason is not None and not asked:
         return None
-    affine = [t for t in (weight, bias) if t is not None]
-    running = [t for t in (running_mean, running_var) if t is not None]
-    others = (batches, skipped, residual, sample_weight)
     if reason is None or asked:
-        reason = _why_not(x, (affine, running), others, trailing, stacked) or reason
+        channelled = (weight, bias, running_mean, running_var)
+        reason = (
+            _why_not(x, (residual, sample_weight))
+            or _why_not_beside(x, channelled, (batches, skipped), trailing, stacked)
+            or reason
+        )
     if reason is None and residual is not None and residual.dtype is not x.dtype:
         reason = f"a residual of {residual.dtype} for an input of {x.dtype}"
-    if reason is None and batches is not None and batches.dtype is not torch.int64:
-        reason = f"a counter of {batches.dtype}"
-    if reason is None and skipped is not None and skipped.dtype is not torch.int64:
-        reason = f"a counter of {skipped.dtype}"
     if reason is None and rate >= 1.0:
         reason = "dropout drops everything"
     if (
@@ -168,7 +165,7 @@ def attempt_normalize(
         family,
         x.shape,
         x.dtype,
-        affine[0].dtype if affine else x.dtype,
+        (weight if weight is not None else bias if bias is not None else x).dtype,
         last,
         groups,
         trailing,
@@ -196,7 +193,7 @@ def attempt_dropout(
             if registry.recording() is not None:
                 _note("dropout", x, "native")
             return output
-    reason = _why_not(x, (), (), 0, False)
+    reason = _why_not(x)
     if reason is None and not (x.is_contiguous() or lies_channels_last(x)):
         reason = "the values do not lie densely"
     if not _runs_portable("dropout", backend, x, reason):
@@ -214,7 +211,7 @@ def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None)
             return output
     if backend == "auto" and registry.recording() is None and is_too_small_for_onednn(x, weight):
         return None
-    reason = _why_not(x, (), (weight, bias), 0, False) or why_not_linear(x, weight, bias)
+    reason = _why_not(x, (weight, bias)) or why_not_linear(x, weight, bias)
     if reason is None and backend == "auto":
         reason = why_blas(x, weight)
     if not _runs_portable("linear", backend, x, reason, _multiplier(x, weight) if reason is None else None):
@@ -226,12 +223,11 @@ def attempt_weight_norm(
     backend: str, gain: Tensor, direction: Tensor, axes: tuple[int, ...]
 ) -> Tensor | None:
     """Weight normalization with one length per row as one node, or None: the operator is torch's either way."""
-    if backend in _FASTEST and axes == tuple(range(1, direction.dim())):
-        native = library.native()
-        if native is not None:
-            output: Tensor | None = native.weight_norm(gain, direction)
-            return output
-    return None
+    native = library.native() if backend in _FASTEST else None
+    if native is None or axes != tuple(range(1, direction.dim())):
+        return None
+    output: Tensor | None = native.weight_norm(gain, direction)
+    return output
 
 
 def _multiplier(x: Tensor, weight: Tensor) -> str | None:
@@ -241,45 +237,51 @@ def _multiplier(x: Tensor, weight: Tensor) -> str | None:
     return "oneDNN" if why_blas(x, weight) is None else "BLAS"
 
 
-def _why_not(
-    x: Tensor,
-    parameters: Sequence[list[Tensor]],
-    others: tuple[Tensor | None, ...],
-    trailing: int,
-    stacked: bool,
-) -> str | None:
-    """Why the kernels cannot take the tensors, or None; in few steps, for every call of the portable binding asks.
-
-    A kernel that believed a wrong size would read what is not there; torch refuses it, in its words.
-    """
+def _why_not(x: Tensor, others: tuple[Tensor | None, ...] = ()) -> str | None:
+    """Why the kernels cannot take an input, and tensors as large as it, or None; asked by every call."""
     if not is_plain_cpu(x):
         return why_shut(x)
-    dtype, shape = x.dtype, x.shape
-    if dtype not in DTYPES or not stands_for_itself(x):
-        return f"the kernels have no {dtype}, {x.layout}" + (", negated lazily" if x.is_neg() else "")
-    if 0 in shape:
+    if x.dtype not in DTYPES or not stands_for_itself(x):
+        return f"the kernels have no {x.dtype}, {x.layout}" + (", negated lazily" if x.is_neg() else "")
+    if not x.numel():
         return "the input is empty"
-    for alike in parameters:
-        if not alike:
-            continue
-        if trailing:
-            size = math.prod(shape[-trailing:])
-        elif len(shape) < 2 + stacked:
-            return "the input has no axis of channels"
-        else:
-            size = shape[0] * shape[2] if stacked else shape[1]
-        first = alike[0].dtype
-        if first is not dtype and not (first is torch.float32 and dtype in _NARROW):
-            return f"parameters of {first} for an input of {dtype}"
-        for tensor in alike:
-            if type(tensor) not in PLAIN or not tensor.is_cpu:
-                return why_shut(tensor)
-            if tensor.dtype is not first or tensor.numel() != size or not tensor.is_contiguous():
-                return "parameters of several dtypes, of another size than the channels, or with gaps"
     for other in others:
         if other is not None and (type(other) not in PLAIN or not stands_for_itself(other)):
             return why_shut(other) or f"a tensor ({other.layout}) whose values do not lie in its memory"
     return library.why_missing("portable")
+
+
+def _why_not_beside(
+    x: Tensor,
+    channelled: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
+    counters: tuple[Tensor | None, Tensor | None],
+    trailing: int,
+    stacked: bool,
+) -> str | None:
+    """Why the kernels cannot take weight and bias, running mean and variance, and counters beside an input, or None.
+
+    A kernel that believed a wrong size would read what is not there; torch refuses it, in its words.
+    """
+    shape = x.shape
+    if trailing:
+        channels = math.prod(shape[-trailing:])
+    elif len(shape) < 2 + stacked:
+        return "the input has no axis of channels" if any(t is not None for t in channelled) else None
+    else:
+        channels = shape[0] * shape[2] if stacked else shape[1]
+    if library.portable().fit(DTYPES[x.dtype], channels, *channelled, *counters):
+        return None
+    given = [tensor for tensor in (*channelled, *counters) if tensor is not None]
+    shut = why_shut(*given)
+    if shut is not None:
+        return shut
+    for counter in counters:
+        if counter is not None and (counter.dtype is not torch.int64 or counter.numel() != 1):
+            return f"a counter of {counter.dtype} and {counter.numel()} values"
+    for tensor in given:
+        if tensor.dtype is not x.dtype and not (tensor.dtype is torch.float32 and x.dtype in _NARROW):
+            return f"parameters of {tensor.dtype} for an input of {x.dtype}"
+    return "parameters of several dtypes, of another size than the channels, or with gaps"
 
 
 def _note(operation: str, x: Tensor, binding: str, multiplier: str | None = None) -> None:

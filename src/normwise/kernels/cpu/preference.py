@@ -49,7 +49,12 @@ def is_too_small_for_onednn(x: Tensor, weight: Tensor) -> bool:
     return weight.dim() == 2 and x.numel() * weight.shape[0] < products_for_onednn()
 
 
-_FEWEST: dict[str, int] = {"batch_norm": 65536, "group_norm": 65536, "layer_norm": 262144}
+_FEWEST: dict[str, int] = {
+    "batch_norm": 65536,
+    "group_norm": 65536,
+    "instance_norm": 262144,
+    "layer_norm": 262144,
+}
 
 
 def slower_from_python(operation: str, x: Tensor) -> str | None:
@@ -60,6 +65,11 @@ def slower_from_python(operation: str, x: Tensor) -> str | None:
     'below 262144 elements the call costs more than the kernel saves: see `normwise build-native`'
     """
     fewest = _FEWEST.get(operation, 0)
-    if x.numel() >= fewest:
+    if x.numel() >= fewest or (operation == "instance_norm" and not x.is_contiguous()):
         return None
+    return _too_small(fewest)
+
+
+@functools.cache
+def _too_small(fewest: int) -> str:
     return f"below {fewest} elements the call costs more than the kernel saves: see `normwise build-native`"
