@@ -9,7 +9,7 @@ from torch import nn
 
 import normwise as nw
 from normwise.allocator import AllocatorTuning
-from normwise.bench import measure as measure_module, run as run_module
+from normwise.bench import conditions as conditions_module, measure as measure_module, run as run_module
 from normwise.bench.case import Case, own_case
 from normwise.bench.jax_rival import jax_python
 from normwise.bench.measure import Method, measure
@@ -145,7 +145,7 @@ def test_another_python_must_be_there_and_have_jax(tmp_path: Path) -> None:
 def test_an_allocator_is_tuned_or_the_run_refused(monkeypatch: pytest.MonkeyPatch, applied: bool) -> None:
     # Not the real one: its settings last as long as the process, and other tests run in it.
     tuning = AllocatorTuning(applied, "other", "Nothing was changed.")
-    monkeypatch.setattr(run_module, "tune_allocator", lambda: tuning)
+    monkeypatch.setattr(conditions_module, "tune_allocator", lambda: tuning)
     options = Options(**{**vars(QUICKLY), "tuned_malloc": True})
     if applied:
         found = benchmark([own_case("dropout", "4x4")], options)

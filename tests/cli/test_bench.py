@@ -84,7 +84,7 @@ def test_an_interrupted_run_shows_what_there_is(cli: Cli, monkeypatch: pytest.Mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "measure", interrupted)
+    monkeypatch.setattr(run_module, "measure_apart", interrupted)
     answer = cli(*TINY)
     assert answer.code == 130
     assert "The run was interrupted" in answer.out

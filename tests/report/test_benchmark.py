@@ -134,6 +134,12 @@ def test_memory_that_normwise_keeps_is_told(benchmark: Benchmark) -> None:
     assert "keeps up to" not in benchmark_to_html(benchmark)
 
 
+def test_that_each_case_had_a_process_of_its_own_is_told(benchmark: Benchmark) -> None:
+    for told in (benchmark_to_markdown, benchmark_to_html):
+        assert "each case in a process of its own" in told(replace(benchmark, apart=True))
+        assert "each case in a process" not in told(replace(benchmark, apart=False))
+
+
 def test_the_page_nests_and_loads_nothing(benchmark: Benchmark) -> None:
     text = benchmark_to_html(benchmark)
     page = Page(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -32,17 +32,24 @@ class Method:
         rounds: bursts of each side.
         least_seconds: the least time of a burst.
         compiled: whether torch.compile is timed.
-        jax: the process in which JAX runs; None without it.
     """
 
     rounds: int
     least_seconds: float = LEAST_SECONDS
     compiled: bool = True
-    jax: JaxProcess | None = None
 
 
-def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> CaseResult:
-    """Time every side of a case and return what was found; a rival that cannot run it is an error in the record."""
+def measure(
+    case: Case, method: Method, bandwidth: Sequence[CopyBandwidth], jax: JaxProcess | None = None
+) -> CaseResult:
+    """Time every side of a case and return what was found; a rival that cannot run it is an error in the record.
+
+    Args:
+        case: what to time.
+        method: how.
+        bandwidth: what the limit is counted with.
+        jax: the process in which JAX runs; None without it.
+    """
     work = workload(case)
     sides: dict[Side, Timed] = {}
     errors: dict[Side, str] = {}
@@ -57,12 +64,12 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
         sides["eager"] = Here(work.bind(work.eager))
         if method.compiled:
             _add_compiled(work, sides, errors)
-        if method.jax is not None and not case.is_network:
-            _add_jax(case, method.jax, sides, errors)
+        if jax is not None and not case.is_network:
+            _add_jax(case, jax, sides, errors)
         timed: dict[str, Timed] = dict(sides.items())
         if work.bare is not None:
             timed["bare"] = Here(work.bind(work.bare))
-        watch = Watch((method.jax.pid,) if method.jax is not None else ())
+        watch = Watch(() if jax is None else (jax.pid,))
         times = alternate(timed, method.rounds, method.least_seconds)
         others = watch.others()
         saved = _saved(case, work) if "normwise" in sides else None
@@ -71,17 +78,9 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
     found += [SideResult(name, None, error=message) for name, message in errors.items()]
     limit, speed = _limit(work, bandwidth)
     middle = None if ours is None else spread(ours).median
-    return CaseResult(
-        name=case.name,
-        op=case.op,
-        title=case.title,
-        group=case.group,
-        shape=case.shape,
-        layout=case.layout,
-        dtype=case.dtype,
-        mode=case.mode,
+    return replace(
+        unmeasured(case, method),
         sides=tuple(found),
-        bursts=method.rounds,
         limit_ms=None if limit is None else 1000 * limit,
         times_limit=None if limit is None or middle is None else middle / limit,
         gigabytes_per_second=speed,
@@ -94,6 +93,28 @@ def measure(case: Case, method: Method, bandwidth: Sequence[CopyBandwidth]) -> C
         most=spread([a / b for a, b in zip(times["eager"], times["bare"], strict=True)]).median
         if "bare" in times
         else None,
+    )
+
+
+def unmeasured(case: Case, method: Method, error: str = "") -> CaseResult:
+    """The record of a case of which nothing is known but why; it is normwise's side that has the error."""
+    return CaseResult(
+        name=case.name,
+        op=case.op,
+        title=case.title,
+        group=case.group,
+        shape=case.shape,
+        layout=case.layout,
+        dtype=case.dtype,
+        mode=case.mode,
+        sides=(SideResult("normwise", None, error=error),),
+        bursts=method.rounds,
+        limit_ms=None,
+        times_limit=None,
+        gigabytes_per_second=None,
+        saved_bytes=None,
+        eager_saved_bytes=None,
+        backend="",
     )
 
 

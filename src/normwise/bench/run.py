@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from normwise.allocator import tune_allocator
-from normwise.bench import backend
+from normwise.bench import conditions
+from normwise.bench.apart import Order, measure_apart
 from normwise.bench.bandwidth import BURSTS, copy_bandwidth, faster, working_sets
 from normwise.bench.bursts import LEAST_SECONDS
 from normwise.bench.case import Case
 from normwise.bench.catalogue import select
+from normwise.bench.conditions import Conditions
 from normwise.bench.jax_rival import JaxProcess, jax_python
 from normwise.bench.machine import machine
 from normwise.bench.measure import Method, measure
 from normwise.bench.quiet import Watch
 from normwise.bench.verdict import judge, slower
-from normwise.errors import ArgumentError, explain
 from normwise.kernels.memory import keep_memory
 from normwise.results import Benchmark, CaseResult, CopyBandwidth
 
@@ -46,7 +46,9 @@ class Options:
             falls back.
         compiled: time torch.compile too.
         jax: time JAX too, if it is installed; `jax_python` names another interpreter that has it.
-        tuned_malloc: call `normwise.tune_allocator` before, which stays in force in this process.
+        tuned_malloc: call `normwise.tune_allocator` before, which stays in force in the process.
+        apart: time each case in a new process, as `normwise bench` does: what one case leaves in memory decides
+            nothing about the next. What was set in this process without an option does not hold there.
         rounds: bursts of each side; None is 15, 5 for a quick run.
         least_seconds: the least time of a burst.
         command: how the run was asked for, for the record.
@@ -59,6 +61,7 @@ class Options:
     jax: bool = True
     jax_python: Path | None = None
     tuned_malloc: bool = False
+    apart: bool = False
     rounds: int | None = None
     least_seconds: float = LEAST_SECONDS
     command: str = ""
@@ -91,25 +94,25 @@ def benchmark(
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     tell = progress or (lambda done, total, name: None)
     started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-    if options.tuned_malloc:
-        _tune_allocator()
+    threads = torch.get_num_threads() if options.threads is None else options.threads
+    held = Conditions(threads, options.backend, options.tuned_malloc)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_threads(options.threads))
-        stack.enter_context(backend.using(options.backend))
+        stack.enter_context(conditions.hold(held))
         about = machine()
-        jax = _jax(options, about.threads)
+        python = jax_python(options.jax_python) if options.jax and not options.quick else None
+        jax = None if python is None else stack.enter_context(JaxProcess(python, threads))
         if jax is not None:
-            stack.enter_context(jax)
             about = replace(about, versions={**about.versions, "jax": jax.version})
         tell(0, len(cases), "copy bandwidth")
-        method = Method(
-            rounds,
-            options.least_seconds,
-            options.compiled and not options.quick,
-            jax,
-        )
+        method = Method(rounds, options.least_seconds, options.compiled and not options.quick)
         bandwidth = _bandwidth(about.caches, about.threads, options)
-        results, partial = _measured(cases, method, bandwidth, tell)
+
+        def result(case: Case) -> CaseResult:
+            if options.apart:
+                return measure_apart(Order(case, method, bandwidth, held, python))
+            return measure(case, method, bandwidth, jax)
+
+        results, partial = _measured(cases, result, tell)
     isa = next((result.isa for result in results if result.isa), "")
     return Benchmark(
         machine=replace(about, kernel_isa=isa),
@@ -126,18 +129,19 @@ def benchmark(
         created=created,
         seconds=time.perf_counter() - started,
         partial=partial,
+        apart=options.apart,
     )
 
 
 def _measured(
-    cases: Sequence[Case], method: Method, bandwidth: Sequence[CopyBandwidth], tell: Progress
+    cases: Sequence[Case], result: Callable[[Case], CaseResult], tell: Progress
 ) -> tuple[list[CaseResult], bool]:
     """Return the results, and whether an interrupt cut them short."""
     results: list[CaseResult] = []
     try:
         for done, case in enumerate(cases):
             tell(done, len(cases), case.name)
-            results.append(measure(case, method, bandwidth))
+            results.append(result(case))
     except KeyboardInterrupt:
         return results, True
     return results, False
@@ -156,33 +160,3 @@ def _bandwidth(caches: dict[str, int], threads: int, options: Options) -> tuple[
         if (watch.others() or 0.0) < QUIET:
             break
     return found
-
-
-def _jax(options: Options, threads: int) -> JaxProcess | None:
-    if options.quick or not options.jax:
-        return None
-    python = jax_python(options.jax_python)
-    return None if python is None else JaxProcess(python, threads)
-
-
-@contextlib.contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if number is not None:
-        if number < 1:
-            raise ArgumentError(explain("bench", "`--threads` must be at least 1", str(number)))
-        torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _tune_allocator() -> None:
-    tuning = tune_allocator()
-    if not tuning.applied:
-        raise ArgumentError(
-            explain(
-                "bench", "`--tuned-malloc` must find an allocator that can be tuned", tuning.note.rstrip(".")
-            )
-        )

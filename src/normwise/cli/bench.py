@@ -61,7 +61,8 @@ def bench(
 ) -> None:
     """Time normwise's layers against torch eager, torch.compile and JAX on this machine, and against its memory limit.
 
-    With --op and --shape: one case of your own. Otherwise all cases, a quarter of an hour or so.
+    With --op and --shape: one case of your own. Otherwise all cases, twenty minutes or so. Each runs in a
+    process of its own, but for --quick.
     """
     from rich.console import Console
 
@@ -83,6 +84,7 @@ def bench(
         jax=jax,
         jax_python=jax_python,
         tuned_malloc=tuned_malloc,
+        apart=not quick,
         command=words,
     )
     log = Console(stderr=True)

@@ -73,6 +73,7 @@ def machine_line(benchmark: Benchmark) -> str:
         *([f"JAX {versions['jax']}"] if "jax" in versions else []),
         f"normwise {versions.get('normwise', '?')}, back end {benchmark.backend}",
         f"{benchmark.malloc} malloc",
+        "each case in a process of its own" if benchmark.apart else "",
         f"normwise keeps up to {size(benchmark.kept_bytes)} of its outputs" if benchmark.kept_bytes else "",
     ]
     return "; ".join(part for part in parts if part)

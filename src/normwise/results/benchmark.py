@@ -165,6 +165,7 @@ class Benchmark:
         bars: those of whose cases at least one was measured.
         slower: names of the cases in which what normwise picks by itself takes longer than eager (ratio < .95).
         partial: the run was interrupted.
+        apart: each case was timed in a process of its own.
     """
 
     machine: BenchmarkMachine
@@ -181,4 +182,5 @@ class Benchmark:
     seconds: float
     partial: bool = False
     kept_bytes: int = 0
+    apart: bool = False
     schema: int = BENCHMARK_SCHEMA_VERSION
