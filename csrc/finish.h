@@ -32,10 +32,11 @@ typedef gate_word<(LANES > 8)>::type GateWord;
 NW_INLINE int64_t gate_words(int64_t length) { return (length + 15) / 16 * (16 / LANES); }
 
 // An output of the input's size, whose packs begin anew with each `run`. What is written over dy is in the cache anyway.
-template <class T> static inline Output<T> output_of(void* to, const nw_norm* call, int64_t run) {
+template <class T>
+static inline Output<T> output_of(void* to, const nw_norm* call, int64_t run, int64_t least = nw_past_caches_from) {
     const int64_t elements = call->models * call->samples * call->channels * call->positions;
     const bool fresh = to != nullptr && to != call->dy;
-    return Output<T>(to, elements, run, fresh ? elements * static_cast<int64_t>(sizeof(T)) : 0);
+    return Output<T>(to, elements, run, fresh ? elements * static_cast<int64_t>(sizeof(T)) : 0, least);
 }
 
 // The tensors of one call, typed. `at` counts elements of the whole tensor, `inside` those of the model, in memory order;

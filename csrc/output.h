@@ -17,10 +17,11 @@ namespace NW_ISA {
 // filled the pages with zeros: then the lines are there.
 template <class T> class Output {
 public:
-    // Packs begin anew with each `run` of elements. `together`: bytes that are written one after another, this among them.
-    Output(void* to, int64_t elements, int64_t run, int64_t together)
+    // Packs begin anew with each `run` of elements. `together`: bytes that are written one after another, this among them; from
+    // `least` on they go past the caches.
+    Output(void* to, int64_t elements, int64_t run, int64_t together, int64_t least = nw_past_caches_from)
         : to_(static_cast<T*>(to)),
-          past_caches_(CAN_STREAM<T> && together > 0 && together >= nw_past_caches_from && reinterpret_cast<uintptr_t>(to) % LINE == 0 &&
+          past_caches_(CAN_STREAM<T> && together > 0 && together >= least && reinterpret_cast<uintptr_t>(to) % LINE == 0 &&
                        run * SIZE % LINE == 0 && is_mapped(to, elements * SIZE)) {}
 
     explicit operator bool() const { return to_ != nullptr; }
