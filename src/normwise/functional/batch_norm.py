@@ -94,7 +94,9 @@ def batch_norm(
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
     backend = registry.requested(backend)
-    if backend != "aten" and not isinstance(momentum, Tensor):
+    bare = residual is None and activation == "none" and not dropout
+    left = bare and cpu.is_left_to_torch("batch_norm", backend, input)
+    if backend != "aten" and not left and not isinstance(momentum, Tensor):
         tracked = training and (running_mean is not None or running_var is not None)
         output = cpu.attempt_normalize(
             "batch_norm",
@@ -130,6 +132,8 @@ def batch_norm(
     output = aten.batch_norm(
         input, running, weight, bias, training, eps, sample_weight=sample_weight, stacked=stacked
     )
+    if bare:
+        return output
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
 

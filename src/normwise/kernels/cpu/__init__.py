@@ -26,7 +26,11 @@ from normwise.kernels.cpu.dropout import dropout
 from normwise.kernels.cpu.linear import linear, why_blas, why_not as why_not_linear
 from normwise.kernels.cpu.normalize import normalize
 from normwise.kernels.cpu.outputs import like
-from normwise.kernels.cpu.preference import is_too_small_for_onednn, slower_from_python
+from normwise.kernels.cpu.preference import (
+    is_too_small_for_onednn,
+    is_too_small_for_python,
+    slower_from_python,
+)
 from normwise.kernels.gate import PLAIN, is_plain_cpu, stands_for_itself, why_shut
 
 __all__ = [
@@ -37,10 +41,21 @@ __all__ = [
     "attempt_linear",
     "attempt_normalize",
     "attempt_weight_norm",
+    "is_left_to_torch",
 ]
 
 _NARROW = (torch.bfloat16, torch.float16)
 _FASTEST = ("auto", "cpu", "native")
+
+
+def is_left_to_torch(operation: str, backend: str, x: Tensor) -> bool:
+    """Whether a bare normalization need not be attempted: torch's operator is faster, and nobody asks why."""
+    return (
+        backend == "auto"
+        and library.native() is None
+        and is_too_small_for_python(operation, x)
+        and registry.recording() is None
+    )
 
 
 def attempt_normalize(

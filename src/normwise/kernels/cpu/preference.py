@@ -64,10 +64,14 @@ def slower_from_python(operation: str, x: Tensor) -> str | None:
     >>> slower_from_python("layer_norm", torch.ones(32, 64))
     'below 262144 elements the call costs more than the kernel saves: see `normwise build-native`'
     """
-    fewest = _FEWEST.get(operation, 0)
-    if x.numel() >= fewest or (operation == "instance_norm" and not x.is_contiguous()):
-        return None
-    return _too_small(fewest)
+    return _too_small(_FEWEST[operation]) if is_too_small_for_python(operation, x) else None
+
+
+def is_too_small_for_python(operation: str, x: Tensor) -> bool:
+    """Whether torch's operator is faster than the portable binding because of the size of a bare normalization."""
+    if x.numel() >= _FEWEST.get(operation, 0):
+        return False
+    return operation != "instance_norm" or x.is_contiguous()  # torch's copies what lies otherwise, twice
 
 
 @functools.cache
