@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -39,8 +40,8 @@ LENGTHS = st.lists(st.integers(2, 40), min_size=2, max_size=6)
 @given(LENGTHS, st.integers(1, 9), st.sampled_from([0.0, 2.0, -30.0]), st.integers(0, 10**6))
 def test_batch_norm_of_padded_sequences(lengths: list[int], channels: int, offset: float, seed: int) -> None:
     whole, padded, mask = sequences(lengths, channels, offset, seed)
-    plain, masked = layers.BatchNorm1d(channels), layers.BatchNorm1d(channels)
-    flat = torch.cat(whole, dim=1).T.contiguous()
+    plain, masked = layers.BatchNorm1d(channels).double(), layers.BatchNorm1d(channels)
+    flat = torch.cat(whole, dim=1).T.contiguous().double()
     expected = plain(flat)
     output = masked(padded, mask)
     assert_close(output.movedim(1, 2)[mask], expected, what="output", factor=FOUR_ULPS)
@@ -61,7 +62,7 @@ def test_group_and_instance_norm_of_padded_sequences(
     for layer in (layers.GroupNorm(groups, channels), layers.InstanceNorm1d(channels, affine=True)):
         output = layer(padded, mask)
         for i, sequence in enumerate(whole):
-            expected = layer(sequence[None])[0]
+            expected = copy.deepcopy(layer).double()(sequence[None].double())[0]
             assert_close(output[i, :, : lengths[i]], expected, what="output", factor=FOUR_ULPS)
 
 
@@ -73,7 +74,7 @@ def test_layer_norm_over_sets(lengths: list[int], channels: int, offset: float, 
     layer = layers.LayerNorm((longest, channels), elementwise_affine=False)
     output = layer(padded.movedim(1, 2), mask.unsqueeze(-1))
     for i, sequence in enumerate(whole):
-        alone = functional.layer_norm(sequence.T.contiguous(), (lengths[i], channels))
+        alone = functional.layer_norm(sequence.T.contiguous().double(), (lengths[i], channels))
         assert_close(output[i, : lengths[i]], alone, what="output", factor=FOUR_ULPS)
 
 
