@@ -320,13 +320,12 @@ NB_MODULE(_portable, m) {
     m.def("keep", &keep);
     m.def("penalty", &penalty);
     m.def("proximal", &proximal);
-    nb::class_<Held>(m, "Held");
+    nb::class_<Held>(m, "Held").def("settle", &settle);
     m.def("learn", &nw::learn);
     m.def("fit", &fit, nb::arg(), nb::arg(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(), nb::arg().none(),
           nb::arg().none());
     m.def("has_zero", &has_zero);
     m.def("hold", &hold, nb::arg(), nb::arg(), nb::arg().none());
-    m.def("settle", &settle);
     m.def("block", &block);
     m.def("keep_blocks", &keep_blocks);
     m.def("isa", &isa);

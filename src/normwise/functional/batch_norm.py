@@ -79,7 +79,8 @@ def batch_norm(
     """
     if training:
         # Cheap first: this line runs at every step of networks whose steps are mostly overhead.
-        if input.dim() > 1 and input.numel() <= input.shape[1] and Geometry.batch(input.shape).count == 1:
+        shape = input.shape
+        if len(shape) > 1 and shape[0] == 1 and Geometry.batch(shape).count == 1:
             _refuse_single_value(input)
         if eps <= 0.0:
             raise ArgumentError(
@@ -122,16 +123,27 @@ def batch_norm(
         )
         if output is not None:
             return output
-    else:
+    elif not left:
         registry.note_aten("batch_norm", input.shape)
-    running = None
+    output = running = None
     if running_mean is not None and running_var is not None:
-        running = aten.Running(
-            running_mean, running_var, momentum, num_batches_tracked, num_batches_skipped, biased_running_var
+        if training and sample_weight is None and not (stacked or biased_running_var):
+            output = aten.batch_norm_moved_by_torch(
+                input, running_mean, running_var, weight, bias, momentum, eps, num_batches_tracked
+            )
+        if output is None:
+            running = aten.Running(
+                running_mean,
+                running_var,
+                momentum,
+                num_batches_tracked,
+                num_batches_skipped,
+                biased_running_var,
+            )
+    if output is None:
+        output = aten.batch_norm(
+            input, running, weight, bias, training, eps, sample_weight=sample_weight, stacked=stacked
         )
-    output = aten.batch_norm(
-        input, running, weight, bias, training, eps, sample_weight=sample_weight, stacked=stacked
-    )
     if bare:
         return output
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

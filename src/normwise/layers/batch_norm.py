@@ -31,7 +31,7 @@ def batch_norm_of(
     move in training if they are tracked, by `momentum`, or so that all batches count alike where that is
     None.
     """
-    mean, var, weight, bias = _state(layer)
+    mean, var, weight, bias, counter = _state(layer)
     batches = skipped = None
     training = layer.training and not layer.statistics_frozen
     if training and layer.single_sample != "raise" and _is_single(input) and mean is not None:
@@ -55,7 +55,7 @@ def batch_norm_of(
             # torch's operator saves the running statistics, and a checkpoint wants as much to be saved as before.
             mean, var = (None if t is None else t.clone() for t in (mean, var))
         else:
-            batches, skipped = held(layer, "num_batches_tracked"), layer._buffers.get("num_batches_skipped")
+            batches, skipped = counter, layer._buffers.get("num_batches_skipped")
     return functional.batch_norm(
         input,
         mean,
@@ -76,12 +76,19 @@ def batch_norm_of(
 
 
 def _state(layer: Any) -> tuple[Tensor | None, ...]:
-    """Running mean and variance, weight and bias; see `held`, which asks for each by itself."""
+    """Running mean and variance, weight, bias and counter; see `held`, which asks for each by itself."""
     buffers, parameters = layer._buffers, layer._parameters
     try:
-        return buffers["running_mean"], buffers["running_var"], parameters["weight"], parameters["bias"]
+        return (
+            buffers["running_mean"],
+            buffers["running_var"],
+            parameters["weight"],
+            parameters["bias"],
+            buffers["num_batches_tracked"],
+        )
     except KeyError:
-        return tuple(held(layer, name) for name in ("running_mean", "running_var", "weight", "bias"))
+        names = ("running_mean", "running_var", "weight", "bias", "num_batches_tracked")
+        return tuple(held(layer, name) for name in names)
 
 
 def _is_single(input: Tensor) -> bool:
@@ -111,7 +118,7 @@ class _BatchNormForward(Tracking, _BatchNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
         self.set_tracking(single_sample, biased_running_var)
 
-    def forward(self, input: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(self, input: Any, sample_weight: Tensor | None = None) -> Any:
         """Normalize the input.
 
         Args:
@@ -119,11 +126,18 @@ class _BatchNormForward(Tracking, _BatchNorm):
             sample_weight: (N, *) or (N,), the part of an element in the statistics, or a mask of booleans: where it is
                 zero or False, an element has no part, whatever it is. It is normalized as all others are.
         """
-        if is_traced(input):
-            output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
-            return output
+        if not isinstance(input, Tensor):
+            return self._forward_of(input, sample_weight)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
         return batch_norm_of(self, input, sample_weight)
+
+    def _forward_of(self, input: Any, sample_weight: Tensor | None) -> Any:
+        """What `forward` does with an input that is no tensor."""
+        if is_traced(input):
+            return as_leaf(self, input, sample_weight=sample_weight)
+        raise ArgumentError(
+            explain(type(self).__name__, "the input must be a tensor", type(input).__qualname__)
+        )
 
     def extra_repr(self) -> str:
         """The arguments, as torch writes them, and what is unlike torch."""
@@ -166,12 +180,11 @@ class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
     tensor([-1.,  1.])
     """
 
-    def forward(self, input: Any, sample_weight: Tensor | None = None) -> Any:
-        """Normalize the input; of a `PackedSequence` its values, which are no padding."""
+    def _forward_of(self, input: Any, sample_weight: Tensor | None) -> Any:
+        """Of a `PackedSequence` the values are normalized, which are no padding."""
         if isinstance(input, PackedSequence):
-            values = super().forward(input.data, sample_weight)
-            return input._replace(data=values)
-        return super().forward(input, sample_weight)
+            return input._replace(data=self.forward(input.data, sample_weight))
+        return super()._forward_of(input, sample_weight)
 
 
 class BatchNorm2d(_BatchNormForward, nn.BatchNorm2d):

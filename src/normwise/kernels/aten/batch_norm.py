@@ -55,7 +55,7 @@ def batch_norm(
     sample_weight: Tensor | None = None,
     stacked: bool = False,
 ) -> Tensor:
-    """Normalize by the batch's statistics or the running ones; see `normwise.functional.batch_norm`."""
+    """Normalize by the batch's statistics or the running ones, and move those; see `normwise.functional.batch_norm`."""
     if stacked:
         return _stacked(input, running, weight, bias, training, eps)
     if sample_weight is not None:
@@ -69,9 +69,6 @@ def batch_norm(
         if running.batches is not None:
             running.batches.add_(1)
         return _by_torch(input, weight, bias, running.mean, running.var, True, 0.0, eps)
-    output = _quickly(input, running, weight, bias, eps)
-    if output is not None:
-        return output
     # torch.batch_norm takes its momentum as a Python number and asks nothing of the batch: with momentum 1 it leaves
     # the batch's own statistics where they can be looked at.
     mean, var = torch.zeros_like(running.mean), torch.zeros_like(running.var)
@@ -105,19 +102,28 @@ def _beside(
     )
 
 
-def _quickly(
-    input: Tensor, running: Running, weight: Tensor | None, bias: Tensor | None, eps: float
+def batch_norm_moved_by_torch(
+    input: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    momentum: float | Tensor | None,
+    eps: float,
+    batches: Tensor | None,
 ) -> Tensor | None:
     """Let torch move the statistics, where they may be looked at; None where they may not, or are not finite.
 
-    That is half a dozen small operators less than `track` needs, which a small layer would notice.
+    That is half a dozen small operators less than `Running.track` needs, which a small layer would notice. What is None
+    here `batch_norm` does.
     """
-    mean, var, momentum, batches, _, biased = running
-    if biased or isinstance(momentum, Tensor) or not is_plain_cpu(input):
+    if not is_plain_cpu(input) or isinstance(momentum, Tensor):
         return None
     held = hold(mean, var, batches)
     if held is None and not is_plain_cpu(mean, var):
         return None
+    if input.dtype is not mean.dtype:
+        weight, bias = _beside(input, mean, weight, bias)
     if momentum is None:
         momentum = 0.0 if batches is None else 1.0 / (int(batches) + 1)
     before = torch.cat((mean, var)) if held is None else None
