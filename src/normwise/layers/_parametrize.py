@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrize import ParametrizationList
 
 from normwise.errors import ArgumentError, explain
 
@@ -180,6 +181,34 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     if tensor.is_meta:  # a device that autocast does not know
         return nullcontext()
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+class Parametrizations(ParametrizationList):
+    """What computes a parametrized weight: torch's list, quick where it holds one parametrization.
+
+    torch's looks for a second one by the error of its absence, at every use of the weight: as long as a small operator
+    takes.
+    """
+
+    def forward(self) -> Tensor:
+        """The weight."""
+        if len(self._modules) == 1:
+            held = self._parameters
+            first = held.get("original" if self.is_tensor else "original0")
+            second = held.get("original1")
+            if first is not None and (second is not None) == (self.ntensors == 2):
+                only: Any = self._modules["0"]
+                weight: Tensor = only(first) if second is None else only(first, second)
+                return weight
+        return super().forward()
+
+
+def register(module: nn.Module, name: str, kind: nn.Module) -> None:
+    """Compute a parameter of a module by one more parametrization."""
+    parametrize.register_parametrization(module, name, kind, unsafe=True)
+    held: Any = module.parametrizations[name]  # type: ignore[index]
+    if type(held) is ParametrizationList:
+        held.__class__ = Parametrizations
 
 
 def own_class(module: nn.Module) -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.utils import parametrize
 
 from normwise.errors import ArgumentError, explain
-from normwise.layers._parametrize import Axis, ModuleT, PerUnit, axis_of, parameter_of, require_none, widened
+from normwise.layers._parametrize import (
+    Axis,
+    ModuleT,
+    PerUnit,
+    axis_of,
+    parameter_of,
+    register,
+    require_none,
+    widened,
+)
 
 
 class CentredWeight(PerUnit):
@@ -53,7 +61,7 @@ def centred_weight(module: ModuleT, name: str = "weight", dim: Axis = "output") 
     require_none("centred_weight", "centred", module, name, CentredWeight)
     kind = CentredWeight(*axis_of("centred_weight", module, name, dim))
     require_spread("centred_weight", kind, parameter_of("centred_weight", module, name))
-    parametrize.register_parametrization(module, name, kind, unsafe=True)
+    register(module, name, kind)
     return module
 
 

@@ -14,6 +14,7 @@ from normwise.layers._parametrize import (
     PerUnit,
     axis_of,
     parameter_of,
+    register,
     require_none,
     widened,
     without_autocast,
@@ -145,7 +146,7 @@ def orthogonal(
         )
     blocks = module.groups if dim == "output" and isinstance(module, _ConvNd) else 1
     kind = Orthogonal(weight, orthogonal_map, axis, groups, blocks)
-    parametrize.register_parametrization(module, name, kind, unsafe=True)
+    register(module, name, kind)
     return module
 
 

@@ -13,6 +13,7 @@ from normwise.layers._parametrize import (
     PerUnit,
     axis_of,
     parameter_of,
+    register,
     require_none,
     widened,
     without_autocast,
@@ -131,7 +132,7 @@ def spectral_norm(
     norm = SpectralNorm(weight, n_power_iterations, eps, axis, groups)
     # Behind another parametrization nothing is asked for an inverse, which is where the first iterations are.
     behind = parametrize.is_parametrized(module, name)
-    parametrize.register_parametrization(module, name, norm, unsafe=True)
+    register(module, name, norm)
     if behind:
         with torch.no_grad():
             getattr(module, name)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.utils import parametrize
 
 from normwise.functional import check_rate, dropout
 from normwise.layers._draws import Drops
-from normwise.layers._parametrize import ModuleT, parameter_of, require_none
+from normwise.layers._parametrize import ModuleT, parameter_of, register, require_none
 
 
 class WeightDropout(Drops):
@@ -51,5 +50,5 @@ def weight_dropout(module: ModuleT, p: float = 0.5, name: str = "weight") -> Mod
     check_rate("weight_dropout", "p", p)
     require_none("weight_dropout", "dropped", module, name, WeightDropout)
     parameter_of("weight_dropout", module, name)
-    parametrize.register_parametrization(module, name, WeightDropout(p), unsafe=True)
+    register(module, name, WeightDropout(p))
     return module

@@ -17,6 +17,7 @@ from normwise.layers._parametrize import (
     output_axis,
     own_class,
     parameter_of,
+    register,
     require_none,
 )
 
@@ -39,9 +40,10 @@ class WeightNorm(PerUnit):
 
     def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
         """The weight of the given lengths and directions."""
+        if self.groups == 1:
+            return functional.weight_norm(gain, direction, self.incoming(direction))
         split = self.split(direction)
-        weight = functional.weight_norm(gain, split, self.incoming(split))
-        return weight if self.groups == 1 else weight.reshape(direction.shape)
+        return functional.weight_norm(gain, split, self.incoming(split)).reshape(direction.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The lengths and directions of a weight."""
@@ -77,7 +79,7 @@ def weight_norm(module: ModuleT, name: str = "weight", dim: Axis | None = "outpu
     groups = 1
     if dim == "output":
         dim, groups = output_axis("weight_norm", module)
-    parametrize.register_parametrization(module, name, WeightNorm(dim, groups), unsafe=True)
+    register(module, name, WeightNorm(dim, groups))
     module.register_load_state_dict_pre_hook(RenameOldKeys(name))  # type: ignore[no-untyped-call]
     return module
 

@@ -6,11 +6,10 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from normwise import functional
 from normwise.errors import ArgumentError, explain
-from normwise.layers._parametrize import Axis, ModuleT, axis_of, parameter_of, require_none, widened
+from normwise.layers._parametrize import Axis, ModuleT, axis_of, parameter_of, register, require_none, widened
 from normwise.layers.centred_weight import CentredWeight, require_spread
 
 
@@ -107,7 +106,7 @@ def weight_standardization(
     weight = parameter_of(who, module, name)
     kind = WeightStandardization(weight, eps, factor if scaled else None, axis, groups)
     require_spread(who, kind, weight)
-    parametrize.register_parametrization(module, name, kind, unsafe=True)
+    register(module, name, kind)
     if kind.gain is not None:
         nn.init.ones_(
             kind.gain

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from inspect import Parameter
 
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from normwise.models.norm import NORMS
 from normwise.models.user_adapt import Adaptation
@@ -131,9 +132,9 @@ def _draws(model: nn.Module, same_draw: bool) -> Iterator[str]:
             "file): under the initialization 'own', seeds differ in split, order of the rows and dropout alone."
         )
     owners = (m for m in model.modules() if next(m.parameters(recurse=False), None) is not None)
-    others = {type(m).__name__ for m in owners if not isinstance(m, _DRAWN_ANEW) and not _is_norm(m)}
     # A parametrized weight lies in modules of its own; its layer is drawn anew all the same.
-    others -= {"ParametrizationList"}
+    drawn = (*_DRAWN_ANEW, ParametrizationList)
+    others = {type(m).__name__ for m in owners if not isinstance(m, drawn) and not _is_norm(m)}
     if others:
         yield (
             f"Initializations other than 'own' leave the parameters of {listed(sorted(others))} as the model "
