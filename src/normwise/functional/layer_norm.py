@@ -67,9 +67,10 @@ def layer_norm(
         return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
     backend = registry.requested(backend)
     bare = residual is None and activation == "none" and not dropout
-    left = bare and cpu.is_left_to_torch("layer_norm", backend, input)
+    if bare and cpu.is_left_to_torch("layer_norm", backend, input):
+        return torch.layer_norm(input, normalized, weight, bias, eps)
     # Torch refuses other shapes, in its words.
-    if backend != "aten" and not left and normalized and input.shape[-len(normalized) :] == normalized:
+    if backend != "aten" and normalized and input.shape[-len(normalized) :] == normalized:
         output = cpu.attempt_normalize(
             "layer_norm",
             backend,
