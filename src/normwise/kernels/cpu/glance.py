@@ -28,7 +28,7 @@ def hold(mean: Tensor, var: Tensor, batches: Tensor | None) -> Any:
 def settle(held: Any, batches: Tensor | None) -> bool:
     """Whether both are finite: then the batch is counted; otherwise they become what they were."""
     finite: bool = held.settle()
-    if finite and batches is not None and not batches.is_inference():
+    if finite and batches is not None:
         _increment_version([batches])
     return finite
 

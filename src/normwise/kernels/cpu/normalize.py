@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -51,7 +52,12 @@ def normalize(
 
 def draw_seeds(models: int, generator: torch.Generator | None) -> Tensor:
     """A seed for each model out of torch's generator, so that `torch.manual_seed` determines the masks."""
-    return torch.empty(models, dtype=torch.int64, device="cpu").random_(generator=generator)
+    return _empty_like(_seeds(models)).random_(generator=generator)
+
+
+@functools.cache
+def _seeds(models: int) -> Tensor:
+    return torch.empty(1, dtype=torch.int64, device="cpu").expand(models)
 
 
 def _forward(
@@ -92,8 +98,7 @@ def _forward(
         y.data_ptr(),
     )
     if call.batch_statistics and (mean is not None or var is not None or batches is not None):
-        moved = (mean, var, batches, skipped)
-        _increment_version([t for t in moved if t is not None and not t.is_inference()])
+        _increment_version([t for t in (mean, var, batches, skipped) if t is not None])
     return y, buffer
 
 
