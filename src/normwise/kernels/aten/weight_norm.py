@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,7 @@ from normwise.kernels.cpu.glance import has_zero
 from normwise.kernels.gate import is_plain_cpu
 
 _FUSED_DTYPES = (torch.float32, torch.float64)
-_fused_backward = torch.ops.aten._weight_norm_interface_backward.default
+_grad_enabled = torch.is_grad_enabled
 
 
 def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -26,7 +28,7 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tenso
         weight, norm = torch._weight_norm_interface(direction, gain, 0)
         if not has_zero(norm):
             if weight.grad_fn is not None:
-                weight.grad_fn.register_hook(_SecondDerivative(gain, direction, axes))
+                weight.grad_fn.register_hook(partial(_differentiable, gain, direction, axes))
             return weight
     return direction * (gain / _length(direction, axes))
 
@@ -38,27 +40,25 @@ def _length(direction: Tensor, axes: tuple[int, ...]) -> Tensor:
     return norm.masked_fill(norm == 0, 1.0)
 
 
-class _SecondDerivative:
-    """Gradients of torch's fused operator in the place of its own, where they are to be differentiated themselves.
+def _differentiable(
+    gain: Tensor,
+    direction: Tensor,
+    axes: tuple[int, ...],
+    gradients: tuple[Tensor | None, ...],
+    cotangents: tuple[Tensor | None, ...],
+) -> tuple[Tensor | None, ...] | None:
+    """Gradients of direction and gain in the place of the operator's, where they are to be differentiated themselves.
 
     The operator's second derivative is wrong in torch 2.13: it takes the lengths for constants.
     """
-
-    def __init__(self, gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> None:
-        self.gain, self.direction, self.axes = gain, direction, axes
-
-    def __call__(
-        self, gradients: tuple[Tensor | None, ...], cotangents: tuple[Tensor | None, ...]
-    ) -> tuple[Tensor | None, ...] | None:
-        """Of direction and gain, or None for the operator's own."""
-        cotangent = cotangents[0]
-        if cotangent is None or not torch.is_grad_enabled():
-            return None
-        length = _length(self.direction, self.axes)
-        unit = self.direction / length
-        along = (cotangent * unit).sum(self.axes, keepdim=True)
-        by_direction, by_gain = gradients
-        return (
-            None if by_direction is None else self.gain / length * (cotangent - unit * along),
-            None if by_gain is None else along,
-        )
+    cotangent = cotangents[0]
+    if cotangent is None or not _grad_enabled():
+        return None
+    length = _length(direction, axes)
+    unit = direction / length
+    along = (cotangent * unit).sum(axes, keepdim=True)
+    by_direction, by_gain = gradients
+    return (
+        None if by_direction is None else gain / length * (cotangent - unit * along),
+        None if by_gain is None else along,
+    )
