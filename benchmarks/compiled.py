@@ -1,0 +1,89 @@
+"""Is a compiled network slower with normwise's layers than with torch's?
+
+    python benchmarks/compiled.py [--only batch_norm] [--rounds 15] [--threads 2]
+
+Under `torch.compile` both sides are torch's operators, ours with what normwise promises beside them: running statistics
+that a batch which is not finite leaves alone, counters, checks. Cases of `normwise bench`, forward and backward,
+training steps and evaluation: both modules are compiled whole (`fullgraph=True`) for fixed shapes and take bursts of
+calls in turn, each case in a process of its own. A ratio is torch's time over normwise's, burst by burst; the median
+counts.
+
+Exit code 1 where a ratio is under 0.95.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+
+import torch
+
+from normwise.bench.bursts import Here, alternate, spread
+from normwise.bench.case import Case
+from normwise.bench.catalogue import select
+from normwise.bench.workload import workload
+from normwise.results import Spread
+
+LEAST = 0.95
+CASES = (
+    "batch_norm 32x64x56x56*float32",
+    "batch_norm_relu 32x64x56x56*float32",
+    "batch_norm_add_relu 32x64x56x56*float32",
+    "batch_norm 32x64 ",
+    "batch_norm 256x128 ",
+    "batch_norm_relu_dropout",
+    "group_norm 32x64x56x56",
+    "instance_norm 32x64x56x56",
+    "layer_norm 4096x1024",
+    "layer_norm 32x64 ",
+    "layer_norm_channels 32x64x56x56",
+    "rms_norm 4096x1024",
+    "dropout 8192x784*float32",
+    "weight_norm",
+    "mlp_256",
+    "mlp_tiny",
+    "cnn",
+)
+"""As `normwise bench --only` takes them."""
+
+
+def measure(case: Case, rounds: int, threads: int) -> tuple[Spread, Spread, Spread]:
+    """Milliseconds of torch's layers and of normwise's, and the ratio."""
+    torch.set_num_threads(threads)
+    work = workload(case)
+    sides = {}
+    for name, module in (("torch", work.eager), ("normwise", work.ours)):
+        whole = torch.compile(module, dynamic=False, fullgraph=True)
+        sides[name] = Here(work.bind(whole))
+    times = alternate(sides, rounds)
+    ratio = spread([theirs / ours for theirs, ours in zip(times["torch"], times["normwise"], strict=True)])
+    theirs, ours = (spread([1000 * seconds for seconds in times[name]]) for name in ("torch", "normwise"))
+    return theirs, ours, ratio
+
+
+def main() -> int:
+    """Time the cases and print a line for each."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", action="append", help="cases, as `normwise bench --only` takes them")
+    parser.add_argument("--rounds", type=int, default=15, help="bursts of each side")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch's threads")
+    given = parser.parse_args()
+
+    cases = select(tuple(given.only or CASES))
+    slower = []
+    print(f"{'compiled torch':>15}{'compiled normwise':>19}{'ratio':>7}  case")
+    for case in cases:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            theirs, ours, ratio = pool.apply(measure, (case, given.rounds, given.threads))
+        print(
+            f"{theirs.median:>12.4f} ms{ours.median:>16.4f} ms{ratio.median:>7.2f}  {case.name}", flush=True
+        )
+        if ratio.median < LEAST:
+            slower.append(case.name)
+    print(f"{len(cases) - len(slower)} of {len(cases)} cases reach {LEAST}.", *slower, sep="\n  slower: ")
+    return 1 if slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
