@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+from typing import cast
 
 import torch
+from torch import nn
 
 from normwise.bench.bursts import Here, alternate, spread
 from normwise.bench.case import Case
@@ -54,7 +56,7 @@ def measure(case: Case, rounds: int, threads: int) -> tuple[Spread, Spread, Spre
     work = workload(case)
     sides = {}
     for name, module in (("torch", work.eager), ("normwise", work.ours)):
-        whole = torch.compile(module, dynamic=False, fullgraph=True)
+        whole = cast(nn.Module, torch.compile(module, dynamic=False, fullgraph=True))
         sides[name] = Here(work.bind(whole))
     times = alternate(sides, rounds)
     ratio = spread([theirs / ours for theirs, ours in zip(times["torch"], times["normwise"], strict=True)])
