@@ -153,6 +153,13 @@ def test_a_packed_sequence_is_normalized_over_its_values() -> None:
     assert_close(rows, expected, factor=FOUR_ULPS)
 
 
+def test_what_is_no_tensor_is_refused() -> None:
+    packed = pack_padded_sequence(torch.randn(2, 3, 4), torch.tensor([3, 1]), batch_first=True)
+    for layer, input in ((layers.BatchNorm1d(4), [[1.0]]), (layers.BatchNorm2d(4), packed)):
+        with pytest.raises(ArgumentError, match=r"the input must be a tensor\. Got (list|PackedSequence)"):
+            layer(input)
+
+
 def test_weights_of_another_shape_are_refused() -> None:
     x = torch.randn(3, 4, 5)
     for layer in (layers.BatchNorm1d(4), layers.GroupNorm(2, 4), layers.InstanceNorm1d(4)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -56,8 +57,8 @@ def test_one_parametrization_of_several_tensors(parts: int) -> None:
 
 
 @pytest.mark.parametrize("make", [nw.weight_norm, nw.spectral_norm, nw.centred_weight])
-def test_a_second_parametrization_follows_the_first(make: object) -> None:
-    layer = make(nn.Linear(3, 2)).eval()  # type: ignore[operator]
+def test_a_second_parametrization_follows_the_first(make: Callable[[nn.Module], nn.Module]) -> None:
+    layer = make(nn.Linear(3, 2)).eval()
     once = layer.weight.detach().clone()
     parametrize.register_parametrization(layer, "weight", Twice())
     assert torch.equal(layer.weight, 2.0 * once)

@@ -129,8 +129,11 @@ def held(layer: Any, name: str) -> Tensor | None:
 
     A module finds its tensors by `__getattr__`, last of all: five times, that is a tenth of a small call.
     """
-    for tensors in (layer._buffers, layer._parameters):
-        if name in tensors:
-            found: Tensor | None = tensors[name]
-            return found
-    return getattr(layer, name, None)
+    found: Tensor | None
+    if name in layer._parameters:
+        found = layer._parameters[name]
+    elif name in layer._buffers:
+        found = layer._buffers[name]
+    else:
+        found = getattr(layer, name, None)
+    return found

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from normwise.functional import linear
 from normwise.layers._trace import as_leaf, is_traced
+from normwise.layers._tracking import held
 
 
 class Linear(nn.Linear):
@@ -25,6 +28,5 @@ class Linear(nn.Linear):
         if is_traced(input):
             output: Tensor = as_leaf(self, input)
             return output
-        # A module's own search for a name takes as long as half of what follows.
-        weight, bias = self._parameters.get("weight"), self._parameters.get("bias")
-        return linear(input, self.weight if weight is None else weight, self.bias if bias is None else bias)
+        weight: Any = held(self, "weight")
+        return linear(input, weight, held(self, "bias"))

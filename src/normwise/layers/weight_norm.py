@@ -40,10 +40,9 @@ class WeightNorm(PerUnit):
 
     def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
         """The weight of the given lengths and directions."""
-        if self.groups == 1:
-            return functional.weight_norm(gain, direction, self.incoming(direction))
         split = self.split(direction)
-        return functional.weight_norm(gain, split, self.incoming(split)).reshape(direction.shape)
+        weight = functional.weight_norm(gain, split, self.incoming(split))
+        return weight if self.groups == 1 else weight.reshape(direction.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """The lengths and directions of a weight."""
