@@ -7,7 +7,8 @@ from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
 from normwise.functional._channels import beside_channels, check_weights, without_holes
-from normwise.kernels import aten, registry
+from normwise.kernels import aten
+from normwise.kernels.registry import note_aten
 
 
 def weighted_groups(
@@ -20,7 +21,7 @@ def weighted_groups(
     eps: float,
 ) -> Tensor:
     """Each group of channels of (N, C, *) by its statistics over the weighted positions; affine per channel."""
-    registry.note_aten("group_norm", input.shape)
+    note_aten("group_norm", input.shape)
     part = check_weights(who, input, sample_weight)
     input = without_holes(input, beside_channels(part, input))
     samples, channels = input.shape[:2]
@@ -40,7 +41,7 @@ def weighted_trailing(
     eps: float,
 ) -> Tensor:
     """The trailing axes by their weighted statistics; affine per element."""
-    registry.note_aten("layer_norm", input.shape)
+    note_aten("layer_norm", input.shape)
     try:
         part = sample_weight.expand(input.shape)
     except RuntimeError:

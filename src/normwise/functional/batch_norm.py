@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from normwise.errors import ArgumentError, explain
 from normwise.functional._channels import beside_channels, check_weights, without_holes
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
-from normwise.kernels import aten, cpu, registry
+from normwise.kernels import aten, cpu
+from normwise.kernels.aten import batch_norm as by_torch
+from normwise.kernels.registry import note_aten, requested
 
 
 def batch_norm(
@@ -79,8 +82,7 @@ def batch_norm(
     """
     if training:
         # Cheap first: this line runs at every step of networks whose steps are mostly overhead.
-        shape = input.shape
-        if len(shape) > 1 and shape[0] == 1 and Geometry.batch(shape).count == 1:
+        if input.dim() > 1 and input.shape[0] == 1 and Geometry.batch(input.shape).count == 1:
             _refuse_single_value(input)
         if eps <= 0.0:
             raise ArgumentError(
@@ -94,9 +96,10 @@ def batch_norm(
             input = without_holes(input, beside_channels(sample_weight, input))
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
-    backend = registry.requested(backend)
+    compiled = is_compiling()
+    backend = "aten" if compiled and backend is None else requested(backend)
     bare = residual is None and activation == "none" and not dropout
-    left = bare and cpu.is_left_to_torch("batch_norm", backend, input)
+    left = bare and backend == "auto" and cpu.is_left_to_torch("batch_norm", backend, input)
     if backend != "aten" and not left and not isinstance(momentum, Tensor):
         tracked = training and (running_mean is not None or running_var is not None)
         output = cpu.attempt_normalize(
@@ -123,15 +126,26 @@ def batch_norm(
         )
         if output is not None:
             return output
-    elif not left:
-        registry.note_aten("batch_norm", input.shape)
-    output = running = None
-    if running_mean is not None and running_var is not None:
-        if training and sample_weight is None and not (stacked or biased_running_var):
-            output = aten.batch_norm_moved_by_torch(
-                input, running_mean, running_var, weight, bias, momentum, eps, num_batches_tracked
-            )
-        if output is None:
+    elif not (left or compiled):
+        note_aten("batch_norm", input.shape)
+    if sample_weight is None and not stacked:
+        output = by_torch(
+            input,
+            running_mean,
+            running_var,
+            weight,
+            bias,
+            training,
+            momentum,
+            eps,
+            num_batches_tracked,
+            num_batches_skipped,
+            biased_running_var,
+            compiled,
+        )
+    else:
+        running = None
+        if running_mean is not None and running_var is not None:
             running = aten.Running(
                 running_mean,
                 running_var,
@@ -140,10 +154,10 @@ def batch_norm(
                 num_batches_skipped,
                 biased_running_var,
             )
-    if output is None:
-        output = aten.batch_norm(
-            input, running, weight, bias, training, eps, sample_weight=sample_weight, stacked=stacked
-        )
+        if sample_weight is None:
+            output = aten.batch_norm_stacked(input, running, weight, bias, training, eps)
+        else:
+            output = aten.batch_norm_weighted(input, running, weight, bias, eps, sample_weight)
     if bare:
         return output
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from normwise.errors import ArgumentError, explain
-from normwise.kernels import aten, cpu, registry
+from normwise.kernels import aten, cpu
+from normwise.kernels.registry import note_aten, requested
 
 
 def dropout(
@@ -58,13 +59,13 @@ def dropout(
                 f"shape {tuple(input.shape)}",
             )
         )
-    backend = registry.requested(backend)
+    backend = requested(backend)
     if backend != "aten" and p < 1.0:
         output = cpu.attempt_dropout(backend, input, p, inplace, stacked, generator)
         if output is not None:
             return output
     else:
-        registry.note_aten("dropout", input.shape)
+        note_aten("dropout", input.shape)
     return aten.dropout(input, p, inplace, generator)
 
 

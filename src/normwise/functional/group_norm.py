@@ -9,7 +9,8 @@ from normwise.errors import ArgumentError, explain
 from normwise.functional._weighted import weighted_groups
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
-from normwise.kernels import cpu, registry
+from normwise.kernels import cpu
+from normwise.kernels.registry import note_aten, requested
 
 
 def group_norm(
@@ -76,7 +77,7 @@ def group_norm(
     if sample_weight is not None and num_groups > 0 and input.shape[1] % num_groups == 0:
         weighted = weighted_groups("GroupNorm", input, num_groups, sample_weight, weight, bias, eps)
         return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
-    backend = registry.requested(backend)
+    backend = requested(backend)
     # Torch refuses other shapes, in its words.
     if backend != "aten" and num_groups > 0 and input.shape[1] % num_groups == 0:
         output = cpu.attempt_normalize(
@@ -96,6 +97,6 @@ def group_norm(
         if output is not None:
             return output
     else:
-        registry.note_aten("group_norm", input.shape)
+        note_aten("group_norm", input.shape)
     output = torch.group_norm(input, num_groups, weight, bias, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

@@ -9,7 +9,8 @@ from normwise.errors import ArgumentError, explain
 from normwise.functional._weighted import track_weighted_instances, weighted_groups
 from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
-from normwise.kernels import aten, cpu, registry
+from normwise.kernels import aten, cpu
+from normwise.kernels.registry import note_aten, requested
 
 
 def instance_norm(
@@ -93,7 +94,7 @@ def instance_norm(
                 input, sample_weight, running_mean, running_var, momentum, num_batches_skipped
             )
         return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
-    backend = registry.requested(backend)
+    backend = requested(backend)
     if backend != "aten" and input.dim() > 2:
         output = cpu.attempt_normalize(
             "instance_norm",
@@ -117,7 +118,7 @@ def instance_norm(
                 aten.track_instances(input.detach(), running_mean, running_var, momentum, num_batches_skipped)
             return output
     else:
-        registry.note_aten("instance_norm", input.shape)
+        note_aten("instance_norm", input.shape)
     output = aten.instance_norm(
         input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps, num_batches_skipped
     )

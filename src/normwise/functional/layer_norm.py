@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from normwise.functional._channels import check_channels
 from normwise.functional._weighted import weighted_trailing
 from normwise.functional.finish import check_after, finish
-from normwise.kernels import aten, cpu, registry
+from normwise.kernels import aten, cpu
+from normwise.kernels.registry import note_aten, requested
 
 
 def layer_norm(
@@ -65,9 +67,10 @@ def layer_norm(
     if sample_weight is not None and normalized and input.shape[-len(normalized) :] == normalized:
         weighted = weighted_trailing("LayerNorm", input, len(normalized), sample_weight, weight, bias, eps)
         return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
-    backend = registry.requested(backend)
+    compiled = is_compiling()
+    backend = "aten" if compiled and backend is None else requested(backend)
     bare = residual is None and activation == "none" and not dropout
-    if bare and cpu.is_left_to_torch("layer_norm", backend, input):
+    if bare and (compiled or cpu.is_left_to_torch("layer_norm", backend, input)):
         return torch.layer_norm(input, normalized, weight, bias, eps)
     # Torch refuses other shapes, in its words.
     if backend != "aten" and normalized and input.shape[-len(normalized) :] == normalized:
@@ -88,7 +91,7 @@ def layer_norm(
         if output is not None:
             return output
     else:
-        registry.note_aten("layer_norm", input.shape)
+        note_aten("layer_norm", input.shape)
     output = torch.layer_norm(input, normalized, weight, bias, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
@@ -138,7 +141,7 @@ def layer_norm_over_channels(
     check_channels("LayerNorm", input, num_channels if weight is None else weight.shape[0])
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
-    backend = registry.requested(backend)
+    backend = requested(backend)
     if backend != "aten":
         output = cpu.attempt_normalize(
             "layer_norm_over_channels",
@@ -156,6 +159,6 @@ def layer_norm_over_channels(
         if output is not None:
             return output
     else:
-        registry.note_aten("layer_norm_over_channels", input.shape)
+        note_aten("layer_norm_over_channels", input.shape)
     output = aten.layer_norm_over_channels(input, weight, bias, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)

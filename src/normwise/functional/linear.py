@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normwise.kernels import cpu, registry
+from normwise.kernels import cpu
+from normwise.kernels.registry import note_aten, requested
 
 
 def linear(
@@ -36,9 +37,9 @@ def linear(
     tensor([[3.5000],
             [3.5000]])
     """
-    backend = registry.requested(backend)
+    backend = requested(backend)
     if backend == "aten":
-        registry.note_aten("linear", input.shape)
+        note_aten("linear", input.shape)
     else:
         output = cpu.attempt_linear(backend, input, weight, bias)
         if output is not None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from normwise.functional._channels import check_channels, check_weights
-from normwise.kernels import aten, registry
+from normwise.kernels import aten
 from normwise.kernels.cpu.moments import attempt_moments
+from normwise.kernels.registry import note_aten, requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +62,9 @@ def moments(input: Tensor, sample_weight: Tensor | None = None, *, backend: str 
     check_channels("moments", input, None)
     if sample_weight is not None:
         sample_weight = check_weights("moments", input, sample_weight)
-    backend = registry.requested(backend)
+    backend = requested(backend)
     if backend == "aten":
-        registry.note_aten("moments", input.shape)
+        note_aten("moments", input.shape)
     else:
         found = attempt_moments(backend, input, sample_weight)
         if found is not None:

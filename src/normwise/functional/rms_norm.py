@@ -9,7 +9,8 @@ from torch import Tensor
 
 from normwise.functional._channels import check_channels
 from normwise.functional.finish import check_after, finish
-from normwise.kernels import aten, cpu, registry
+from normwise.kernels import aten, cpu
+from normwise.kernels.registry import note_aten, requested
 
 
 def rms_norm(
@@ -55,7 +56,7 @@ def rms_norm(
     normalized = tuple(normalized_shape)
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
-    backend = registry.requested(backend)
+    backend = requested(backend)
     # Torch refuses other shapes, in its words.
     if backend != "aten" and normalized and input.shape[-len(normalized) :] == normalized:
         output = cpu.attempt_normalize(
@@ -76,7 +77,7 @@ def rms_norm(
         if output is not None:
             return output
     else:
-        registry.note_aten("rms_norm", input.shape)
+        note_aten("rms_norm", input.shape)
     output = torch.rms_norm(input, normalized, weight, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 
@@ -122,7 +123,7 @@ def rms_norm_over_channels(
     check_channels("RMSNorm", input, num_channels if weight is None else weight.shape[0])
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
-    backend = registry.requested(backend)
+    backend = requested(backend)
     if backend != "aten":
         output = cpu.attempt_normalize(
             "rms_norm_over_channels",
@@ -141,7 +142,7 @@ def rms_norm_over_channels(
         if output is not None:
             return output
     else:
-        registry.note_aten("rms_norm_over_channels", input.shape)
+        note_aten("rms_norm_over_channels", input.shape)
     output = aten.rms_norm_over_channels(input, weight, eps)
     return finish(output, residual, activation, dropout, dropout > 0.0, generator=generator)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from normwise.kernels import aten, cpu, registry
+from normwise.kernels import aten, cpu
+from normwise.kernels.registry import requested
 
 
 def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -28,5 +29,5 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tenso
     tensor([[6., 8.],
             [0., 0.]])
     """
-    output = cpu.attempt_weight_norm(registry.requested(), gain, direction, axes)
+    output = cpu.attempt_weight_norm(requested(), gain, direction, axes)
     return aten.weight_norm(gain, direction, axes) if output is None else output

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.rnn import PackedSequence
 
-from normwise import functional
 from normwise.errors import ArgumentError, explain
+from normwise.functional import batch_norm
 from normwise.layers._recompute import in_recomputation
-from normwise.layers._sharing import shared_by
+from normwise.layers._sharing import How
 from normwise.layers._state import Device, DType
 from normwise.layers._trace import as_leaf, is_traced
 from normwise.layers._tracking import Tracking, held
@@ -31,7 +32,13 @@ def batch_norm_of(
     move in training if they are tracked, by `momentum`, or so that all batches count alike where that is
     None.
     """
-    mean, var, weight, bias, counter = _state(layer)
+    buffers, parameters = layer._buffers, layer._parameters
+    try:
+        mean, var, counter = buffers["running_mean"], buffers["running_var"], buffers["num_batches_tracked"]
+        weight, bias = parameters["weight"], parameters["bias"]
+    except KeyError:
+        mean, var, counter = (held(layer, f) for f in ("running_mean", "running_var", "num_batches_tracked"))
+        weight, bias = held(layer, "weight"), held(layer, "bias")
     batches = skipped = None
     training = layer.training and not layer.statistics_frozen
     if training and layer.single_sample != "raise" and _is_single(input) and mean is not None:
@@ -39,7 +46,7 @@ def batch_norm_of(
     if not training:
         training = mean is None and var is None
     else:
-        how = shared_by(layer)
+        how: How | None = layer.__dict__.get("shared_by")  # as `_sharing.share` sets it
         if how is not None:
             return how(
                 layer,
@@ -51,12 +58,12 @@ def batch_norm_of(
             )
         if not layer.track_running_stats:
             mean = var = None
-        elif in_recomputation():
+        elif not is_compiling() and in_recomputation():
             # torch's operator saves the running statistics, and a checkpoint wants as much to be saved as before.
             mean, var = (None if t is None else t.clone() for t in (mean, var))
         else:
-            batches, skipped = counter, layer._buffers.get("num_batches_skipped")
-    return functional.batch_norm(
+            batches, skipped = counter, buffers.get("num_batches_skipped")
+    return batch_norm(
         input,
         mean,
         var,
@@ -72,23 +79,9 @@ def batch_norm_of(
         residual=residual,
         activation=activation,
         dropout=dropout,
+        stacked=False,
+        backend=None,
     )
-
-
-def _state(layer: Any) -> tuple[Tensor | None, ...]:
-    """Running mean and variance, weight, bias and counter; see `held`, which asks for each by itself."""
-    buffers, parameters = layer._buffers, layer._parameters
-    try:
-        return (
-            buffers["running_mean"],
-            buffers["running_var"],
-            parameters["weight"],
-            parameters["bias"],
-            buffers["num_batches_tracked"],
-        )
-    except KeyError:
-        names = ("running_mean", "running_var", "weight", "bias", "num_batches_tracked")
-        return tuple(held(layer, name) for name in names)
 
 
 def _is_single(input: Tensor) -> bool:
@@ -129,7 +122,7 @@ class _BatchNormForward(Tracking, _BatchNorm):
         if not isinstance(input, Tensor):
             return self._forward_of(input, sample_weight)
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
-        return batch_norm_of(self, input, sample_weight)
+        return batch_norm_of(self, input, sample_weight, None, "none", 0.0)
 
     def _forward_of(self, input: Any, sample_weight: Tensor | None) -> Any:
         """What `forward` does with an input that is no tensor."""
@@ -180,10 +173,14 @@ class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
     tensor([-1.,  1.])
     """
 
+    _check_input_dim = nn.BatchNorm1d._check_input_dim
+
     def _forward_of(self, input: Any, sample_weight: Tensor | None) -> Any:
         """Of a `PackedSequence` the values are normalized, which are no padding."""
         if isinstance(input, PackedSequence):
-            return input._replace(data=self.forward(input.data, sample_weight))
+            # Not by its method `_replace`, of which torch.compile makes an empty tuple.
+            values = self.forward(input.data, sample_weight)
+            return PackedSequence(values, input.batch_sizes, input.sorted_indices, input.unsorted_indices)
         return super()._forward_of(input, sample_weight)
 
 
@@ -195,6 +192,8 @@ class BatchNorm2d(_BatchNormForward, nn.BatchNorm2d):
     torch.Size([2, 3, 4, 4])
     """
 
+    _check_input_dim = nn.BatchNorm2d._check_input_dim
+
 
 class BatchNorm3d(_BatchNormForward, nn.BatchNorm3d):
     """Batch normalization of (N, C, D, H, W); equal to `torch.nn.BatchNorm3d`, see `BatchNorm1d`.
@@ -203,6 +202,8 @@ class BatchNorm3d(_BatchNormForward, nn.BatchNorm3d):
     >>> BatchNorm3d(3)(torch.randn(2, 3, 2, 4, 4)).shape
     torch.Size([2, 3, 2, 4, 4])
     """
+
+    _check_input_dim = nn.BatchNorm3d._check_input_dim
 
 
 _BY_RANK: dict[int, type[_BatchNormForward]] = {1: BatchNorm1d, 2: BatchNorm2d, 3: BatchNorm3d}

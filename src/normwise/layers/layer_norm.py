@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from normwise import functional
+from normwise.functional import layer_norm, layer_norm_over_channels
 from normwise.layers._state import Affine, Device, DType, Ranked
 from normwise.layers._trace import as_leaf, is_traced
 from normwise.layers._tracking import held
@@ -28,7 +28,7 @@ class LayerNorm(nn.LayerNorm):
     tensor([[-1.,  1.]])
     """
 
-    def forward(self, input: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+    def forward(self, input: Any, sample_weight: Tensor | None = None) -> Any:
         """Normalize the input.
 
         Args:
@@ -36,16 +36,19 @@ class LayerNorm(nn.LayerNorm):
             sample_weight: broadcasts to the input: the part of an element in the statistics, or a mask of booleans;
                 False leaves padding out, whatever it is.
         """
-        if is_traced(input):
-            output: Tensor = as_leaf(self, input, sample_weight=sample_weight)
-            return output
-        return functional.layer_norm(
+        if not isinstance(input, Tensor) and is_traced(input):
+            return as_leaf(self, input, sample_weight=sample_weight)
+        return layer_norm(
             input,
             self.normalized_shape,
             held(self, "weight"),
             held(self, "bias"),
             self.eps,
             sample_weight=sample_weight,
+            residual=None,
+            activation="none",
+            dropout=0.0,
+            backend=None,
         )
 
 
@@ -69,7 +72,7 @@ class LayerNormOverChannels(Ranked, Affine):
     def normalize(self, input: Tensor, **after: Any) -> Tensor:
         """Normalize the input."""
         self.check_rank(input)
-        return functional.layer_norm_over_channels(
+        return layer_norm_over_channels(
             input, held(self, "weight"), held(self, "bias"), self.eps, num_channels=self.num_channels, **after
         )
 

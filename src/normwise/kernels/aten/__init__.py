@@ -4,7 +4,7 @@ Nothing is validated here; `normwise.functional` does that once.
 """
 
 from normwise.kernels.aten.activation import ACTIVATIONS
-from normwise.kernels.aten.batch_norm import Running, batch_norm, batch_norm_moved_by_torch
+from normwise.kernels.aten.batch_norm import Running, batch_norm, batch_norm_stacked, batch_norm_weighted
 from normwise.kernels.aten.dropout import dropout
 from normwise.kernels.aten.instance_norm import instance_norm, track_instances
 from normwise.kernels.aten.layer_norm import layer_norm_over_channels
@@ -18,7 +18,8 @@ __all__ = [
     "ACTIVATIONS",
     "Running",
     "batch_norm",
-    "batch_norm_moved_by_torch",
+    "batch_norm_stacked",
+    "batch_norm_weighted",
     "dropout",
     "instance_norm",
     "layer_norm_over_channels",

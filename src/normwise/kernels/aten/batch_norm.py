@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import batch_norm as functional_batch_norm
 
 from normwise.kernels.aten.tracking import track
 from normwise.kernels.cpu.glance import hold, settle
@@ -39,56 +40,66 @@ class Running(NamedTuple):
         moved, batch = (self.mean, self.var), (mean, var)
         track(moved, batch, self.momentum, self.batches, self.skipped, stacked=stacked)
 
-    def kept(self, unbiased: Tensor, count: int) -> Tensor:
-        """The variance that is kept, of `count` values a channel."""
-        return unbiased * ((count - 1) / count) if self.biased else unbiased
-
 
 def batch_norm(
     input: Tensor,
-    running: Running | None,
+    mean: Tensor | None,
+    var: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
     training: bool,
+    momentum: float | Tensor | None,
     eps: float,
-    *,
-    sample_weight: Tensor | None = None,
-    stacked: bool = False,
+    batches: Tensor | None,
+    skipped: Tensor | None,
+    biased: bool,
+    compiled: bool,
 ) -> Tensor:
     """Normalize by the batch's statistics or the running ones, and move those; see `normwise.functional.batch_norm`."""
-    if stacked:
-        return _stacked(input, running, weight, bias, training, eps)
-    if sample_weight is not None:
-        return _weighted(input, running, weight, bias, eps, sample_weight)
-    if running is None:
-        return _by_torch(input, weight, bias, None, None, training, 0.0, eps)
-    weight, bias = _beside(input, running.mean, weight, bias)
+    by_torch = functional_batch_norm if compiled else _by_torch
+    if mean is None or var is None:
+        return by_torch(input, None, None, weight, bias, training, 0.0, eps)
+    if training and not (biased or compiled) and is_plain_cpu(input) and not isinstance(momentum, Tensor):
+        output = _moved_by_torch(input, mean, var, weight, bias, momentum, eps, batches)
+        if output is not None:
+            return output
+    if input.dtype is not mean.dtype:
+        weight, bias = _beside(input, mean, weight, bias)
     if not training:
-        return _by_torch(input, weight, bias, running.mean, running.var, False, 0.0, eps)
+        return by_torch(input, mean, var, weight, bias, False, 0.0, eps)
     if input.numel() == 0:  # no values: torch leaves the statistics as they are
-        if running.batches is not None:
-            running.batches.add_(1)
-        return _by_torch(input, weight, bias, running.mean, running.var, True, 0.0, eps)
+        if batches is not None:
+            batches.add_(1)
+        return by_torch(input, mean, var, weight, bias, True, 0.0, eps)
     # torch.batch_norm takes its momentum as a Python number and asks nothing of the batch: with momentum 1 it leaves
     # the batch's own statistics where they can be looked at.
-    mean, var = torch.zeros_like(running.mean), torch.zeros_like(running.var)
-    output = _by_torch(input, weight, bias, mean, var, True, 1.0, eps)
-    running.track(mean, running.kept(var, input.numel() // input.shape[1]))
+    now, spread = mean.new_zeros(mean.shape), var.new_zeros(var.shape)
+    output = by_torch(input, now, spread, weight, bias, True, 1.0, eps)
+    if biased:
+        spread = _biased(spread, input)
+    track((mean, var), (now, spread), momentum, batches, skipped, stacked=False)
     return output
 
 
 def _by_torch(
     input: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
     mean: Tensor | None,
     var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
     training: bool,
     momentum: float,
     eps: float,
 ) -> Tensor:
+    """As `torch.nn.functional.batch_norm`, without its questions."""
     cudnn = torch.backends.cudnn.enabled
     return torch.batch_norm(input, weight, bias, mean, var, training, momentum, eps, cudnn)
+
+
+def _biased(unbiased: Tensor, input: Tensor) -> Tensor:
+    """The biased variance, of channels on axis 1."""
+    count = input.numel() // input.shape[1]
+    return unbiased * ((count - 1) / count)
 
 
 def _beside(
@@ -102,23 +113,20 @@ def _beside(
     )
 
 
-def batch_norm_moved_by_torch(
+def _moved_by_torch(
     input: Tensor,
     mean: Tensor,
     var: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    momentum: float | Tensor | None,
+    momentum: float | None,
     eps: float,
     batches: Tensor | None,
 ) -> Tensor | None:
     """Let torch move the statistics, where they may be looked at; None where they may not, or are not finite.
 
-    That is half a dozen small operators less than `Running.track` needs, which a small layer would notice. What is None
-    here `batch_norm` does.
+    That is half a dozen small operators less than `track` needs, which a small layer would notice.
     """
-    if not is_plain_cpu(input) or isinstance(momentum, Tensor):
-        return None
     held = hold(mean, var, batches)
     if held is None and not is_plain_cpu(mean, var):
         return None
@@ -141,7 +149,7 @@ def batch_norm_moved_by_torch(
     return None
 
 
-def _stacked(
+def batch_norm_stacked(
     input: Tensor,
     running: Running | None,
     weight: Tensor | None,
@@ -149,22 +157,26 @@ def _stacked(
     training: bool,
     eps: float,
 ) -> Tensor:
-    """(K, N, C, *) as K · C channels of one batch."""
+    """The same of K models: (K, N, C, *) as K · C channels of one batch."""
     models, samples, channels = input.shape[:3]
     wide = input.movedim(0, 1).reshape(samples, models * channels, *input.shape[3:])
     gain, shift = (None if t is None else t.view(-1) for t in (weight, bias))
-    if running is None or not training:
-        flat = None if running is None else Running(running.mean.view(-1), running.var.view(-1))
-        output = batch_norm(wide, flat, gain, shift, training, eps)
+    if running is None:
+        output = _by_torch(wide, None, None, gain, shift, training, 0.0, eps)
     else:
-        mean, var = torch.zeros_like(running.mean), torch.zeros_like(running.var)
-        gain, shift = _beside(input, mean, gain, shift)
-        output = _by_torch(wide, gain, shift, mean.view(-1), var.view(-1), True, 1.0, eps)
-        running.track(mean, running.kept(var, wide.numel() // wide.shape[1]), stacked=True)
+        gain, shift = _beside(input, running.mean, gain, shift)
+        if training:
+            mean, var = torch.zeros_like(running.mean), torch.zeros_like(running.var)
+            output = _by_torch(wide, mean.view(-1), var.view(-1), gain, shift, True, 1.0, eps)
+            kept = _biased(var, wide) if running.biased else var
+            running.track(mean, kept, stacked=True)
+        else:
+            mean, var = running.mean.view(-1), running.var.view(-1)
+            output = _by_torch(wide, mean, var, gain, shift, False, 0.0, eps)
     return output.view(samples, models, channels, *input.shape[3:]).movedim(1, 0).contiguous()
 
 
-def _weighted(
+def batch_norm_weighted(
     input: Tensor,
     running: Running | None,
     weight: Tensor | None,
@@ -172,7 +184,7 @@ def _weighted(
     eps: float,
     sample_weight: Tensor,
 ) -> Tensor:
-    """The batch's statistics with a weight for each sample and position; (N, S), float32."""
+    """The same by the batch's statistics, with a weight for each sample and position; (N, S), float32."""
     wide = torch.float64 if input.dtype == torch.float64 else torch.float32
     seen = input.to(wide).flatten(2) if input.dim() > 2 else input.to(wide).unsqueeze(2)
     part = sample_weight.to(wide).unsqueeze(1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
-@torch.no_grad()
 def track(
     running: tuple[Tensor, ...],
     batch: tuple[Tensor, ...],
@@ -29,23 +27,30 @@ def track(
         skipped: a counter, or None.
         stacked: K models, each moved as if alone; the counters are common to them.
 
+    >>> import torch
     >>> mean = torch.zeros(2)
     >>> track((mean,), (torch.tensor([1.0, 2.0]),), 0.5)
     >>> track((mean,), (torch.tensor([1.0, float("nan")]),), 0.5)
     >>> mean
     tensor([0.5000, 1.0000])
     """
-    seen = [values.to(old.dtype) for old, values in zip(running, batch, strict=True)]
-    finite = torch.stack([values.isfinite() for values in seen]).all(0)
-    finite = finite.all(-1, keepdim=True) if stacked else finite.all()
-    counted = finite.any()
+    seen = [values.detach().to(old.dtype) for old, values in zip(running, batch, strict=True)]
+    # Zero where all values are finite, else NaN: one sum, which a compiled program forms in one loop.
+    nothing = seen[0] * 0.0
+    for values in seen[1:]:
+        nothing = nothing + values * 0.0
+    finite = (nothing.sum(-1, keepdim=True) if stacked else nothing.sum()) == 0.0
+    counted = finite.any() if stacked else finite
     if batches is not None:
         batches.add_(counted)
     if skipped is not None:
         skipped.add_(counted.logical_not())
-    weight: float | Tensor | None = momentum
-    if weight is None:
-        weight = 0.0 if batches is None else batches.clamp_min(1).double().reciprocal()
+    step: float | Tensor = 0.0
+    if momentum is not None:
+        step = momentum
+    elif batches is not None:
+        step = batches.clamp_min(1).double().reciprocal()
     for old, values in zip(running, seen, strict=True):
-        step = weight.to(old.dtype) if isinstance(weight, Tensor) else weight
-        old.copy_(torch.where(finite, torch.lerp(old, values, step), old))
+        # Not by isinstance: a compiled program would ask at every call whether all modules mean the same by `Tensor`.
+        weight = step.detach().to(old.dtype) if hasattr(step, "detach") else step
+        old.copy_(old.lerp(values, weight).where(finite, old))
