@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.nn.functional import linear as by_torch
 
 from normwise.kernels import cpu
 from normwise.kernels.registry import note_aten, requested
@@ -33,15 +34,17 @@ def linear(
         RuntimeError: torch's own, where the sizes do not fit.
         BackendError: the back end was asked for by name and cannot run.
 
+    >>> import torch
     >>> linear(torch.ones(2, 3), torch.ones(1, 3), torch.tensor([0.5]))
     tensor([[3.5000],
             [3.5000]])
     """
-    backend = requested(backend)
-    if backend == "aten":
-        note_aten("linear", input.shape)
-    else:
-        output = cpu.attempt_linear(backend, input, weight, bias)
-        if output is not None:
-            return output
-    return torch.nn.functional.linear(input, weight, bias)
+    if backend is not None or not is_compiling():
+        backend = requested(backend)
+        if backend == "aten":
+            note_aten("linear", input.shape)
+        else:
+            output = cpu.attempt_linear(backend, input, weight, bias)
+            if output is not None:
+                return output
+    return by_torch(input, weight, bias)
