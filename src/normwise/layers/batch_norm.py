@@ -173,6 +173,7 @@ class BatchNorm1d(_BatchNormForward, nn.BatchNorm1d):
     tensor([-1.,  1.])
     """
 
+    # Here, so that a compiled program need not look through the bases at every call.
     _check_input_dim = nn.BatchNorm1d._check_input_dim
 
     def _forward_of(self, input: Any, sample_weight: Tensor | None) -> Any:
