@@ -169,7 +169,7 @@ def test_lengths_are_shares_of_the_slowest_and_ratios_on_a_logarithmic_scale(ben
     longest = 1.2 * 8.0
     assert [bar.width for bar in row.bars] == [pytest.approx(100 * t / longest, abs=0.01) for t in (4, 8, 6)]
     assert row.limit == pytest.approx(100 * 2.25 / longest, abs=0.01)
-    assert page.scale[0] == ("0.5×", 0.0)
+    assert page.scale[0] == ("1×", 33.33)
     assert page.scale[-1] == ("4×", 100.0)
     gauge = page.bars[0].eager
     assert gauge is not None

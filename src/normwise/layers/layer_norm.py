@@ -38,7 +38,8 @@ class LayerNorm(nn.LayerNorm):
             sample_weight: broadcasts to the input: the part of an element in the statistics, or a mask of booleans;
                 False leaves padding out, whatever it is.
         """
-        if sample_weight is None and is_compiling():  # asks less at every call than the same by way of `layer_norm`
+        # Compiled, this asks less at every call than the same by way of `layer_norm`.
+        if sample_weight is None and is_compiling():
             return torch.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
         if not isinstance(input, Tensor) and is_traced(input):
             return as_leaf(self, input, sample_weight=sample_weight)

@@ -202,7 +202,9 @@ def _top(bars: Sequence[BarResult]) -> float:
 
 
 def _steps(top: float) -> list[float]:
-    return [2.0**k for k in range(round(math.log2(LOW)), round(math.log2(top)) + 1)]
+    """Where the scale is labelled: at every doubling from 1, or at every second one where the labels would touch."""
+    last = round(math.log2(top))
+    return [2.0**k for k in range(0, last + 1, 1 if last <= 4 else 2)]
 
 
 def _place(value: float, top: float) -> float:
