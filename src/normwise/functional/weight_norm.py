@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
-from normwise.kernels import aten, cpu
+from normwise.kernels import cpu
+from normwise.kernels.aten import weight_norm as by_torch
 from normwise.kernels.registry import requested
 
 
@@ -29,5 +31,5 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tenso
     tensor([[6., 8.],
             [0., 0.]])
     """
-    output = cpu.attempt_weight_norm(requested(), gain, direction, axes)
-    return aten.weight_norm(gain, direction, axes) if output is None else output
+    output = None if is_compiling() else cpu.attempt_weight_norm(requested(), gain, direction, axes)
+    return by_torch(gain, direction, axes) if output is None else output

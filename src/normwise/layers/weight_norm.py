@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from normwise import functional
 from normwise.errors import ArgumentError, explain
+from normwise.functional import weight_norm as weight_of
 from normwise.layers._parametrize import (
     Axis,
     ModuleT,
@@ -41,7 +41,7 @@ class WeightNorm(PerUnit):
     def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
         """The weight of the given lengths and directions."""
         split = self.split(direction)
-        weight = functional.weight_norm(gain, split, self.incoming(split))
+        weight = weight_of(gain, split, self.incoming(split))
         return weight if self.groups == 1 else weight.reshape(direction.shape)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.linalg import vector_norm
 
 from normwise.kernels.cpu.glance import has_zero
 from normwise.kernels.gate import is_plain_cpu
@@ -17,7 +19,8 @@ _grad_enabled = torch.is_grad_enabled
 def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tensor:
     """The weight ``gain · direction / ‖direction‖``; see `normwise.functional.weight_norm`."""
     if (
-        axes == tuple(range(1, direction.dim()))
+        not is_compiling()
+        and axes == tuple(range(1, direction.dim()))
         and direction.dtype in _FUSED_DTYPES
         and gain.dtype == direction.dtype
         # The operator reads memory as if rows were contiguous, whatever the strides say.
@@ -36,7 +39,7 @@ def weight_norm(gain: Tensor, direction: Tensor, axes: tuple[int, ...]) -> Tenso
 def _length(direction: Tensor, axes: tuple[int, ...]) -> Tensor:
     # 0/0 is NaN in the value and in both gradients. A length of one in the place of zero gives the weight 0
     # and the gradient `gain` with respect to the direction, so that training can give the unit a direction.
-    norm: Tensor = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+    norm: Tensor = vector_norm(direction, dim=axes, keepdim=True)
     return norm.masked_fill(norm == 0, 1.0)
 
 
