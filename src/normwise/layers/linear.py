@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from torch.compiler import is_compiling
+from torch.nn.functional import linear as by_torch
 
 from normwise.functional import linear
 from normwise.layers._trace import as_leaf, is_traced
@@ -25,6 +27,9 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Multiply by the weight and add the bias."""
+        if is_compiling():
+            # As torch's layer does: by way of `held` a compiled program asks far more where the weight is computed.
+            return by_torch(input, self.weight, self.bias)
         if is_traced(input):
             output: Tensor = as_leaf(self, input)
             return output
