@@ -10,7 +10,8 @@ process's result their median. Where a module's memory lies is worth more than a
 process: so a case is timed in several, in which now torch's module comes first and now normwise's, and where their
 median is under 0.95 in more, of which all count.
 
-Exit code 1 where a ratio is under 0.95.
+What is asked is that of the bars of `normwise bench`: a geometric mean of 0.95 over the cases, and no case under 0.85
+of that; cases under 0.95 are listed. Exit code 1 where it is missed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
-from statistics import median
+from statistics import geometric_mean, median
 from typing import cast
 
 import torch
@@ -30,6 +31,7 @@ from normwise.bench.catalogue import select
 from normwise.bench.workload import workload
 
 LEAST = 0.95
+LEAST_OF_A_CASE = 0.85 * LEAST
 CASES = (
     "batch_norm 32x64x56x56*float32",
     "batch_norm_relu 32x64x56x56*float32",
@@ -43,7 +45,7 @@ CASES = (
     "layer_norm 32x64 ",
     "layer_norm_channels 32x64x56x56",
     "rms_norm 4096x1024",
-    "dropout 8192x784*float32",
+    "dropout 8192x784*float32 training",  # in evaluation it is nothing here
     "weight_norm",
     "mlp_256",
     "mlp_tiny",
@@ -95,7 +97,7 @@ def main() -> int:
     given = parser.parse_args()
 
     cases = select(tuple(given.only or CASES))
-    slower = []
+    all_ratios = []
     print(f"{'compiled torch':>15}{'compiled normwise':>19}{'ratio':>7}{'lowest, highest':>17}  case")
     for case in cases:
         found = in_processes(case, given.processes, given.doubtful, given.rounds, given.threads)
@@ -103,10 +105,16 @@ def main() -> int:
         ratio, ratios = ratio_of(found), [times[2] for times in found]
         within = f"{min(ratios):.2f} to {max(ratios):.2f}"
         print(f"{theirs:>12.4f} ms{ours:>16.4f} ms{ratio:>7.2f}{within:>17}  {case.name}", flush=True)
-        if ratio < LEAST:
-            slower.append(case.name)
-    print(f"{len(cases) - len(slower)} of {len(cases)} cases reach {LEAST}.", *slower, sep="\n  slower: ")
-    return 1 if slower else 0
+        all_ratios.append(ratio)
+    mean = geometric_mean(all_ratios)
+    under = [
+        f"{ratio:.3f}  {case.name}" for case, ratio in zip(cases, all_ratios, strict=True) if ratio < LEAST
+    ]
+    print(
+        f"Geometric mean {mean:.3f}, lowest {min(all_ratios):.3f}; {len(under)} of {len(cases)} cases under {LEAST}"
+    )
+    print(*under, sep="\n")
+    return 0 if mean >= LEAST and min(all_ratios) >= LEAST_OF_A_CASE else 1
 
 
 if __name__ == "__main__":
