@@ -108,7 +108,11 @@ def main() -> int:
         all_ratios.append(ratio)
     means = []
     for mode in ("training", "evaluation"):
-        of_mode = [ratio for case, ratio in zip(cases, all_ratios, strict=True) if case.mode == mode]
+        of_mode = [
+            ratio
+            for case, ratio in zip(cases, all_ratios, strict=True)
+            if (case.mode == "evaluation") == (mode == "evaluation")  # a step is training
+        ]
         if of_mode:
             means.append(geometric_mean(of_mode))
             print(

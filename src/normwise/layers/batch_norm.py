@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from normwise.errors import ArgumentError, explain
 from normwise.functional import batch_norm
+from normwise.kernels.aten import batch_norm as batch_norm_by_torch
 from normwise.layers._recompute import in_recomputation
 from normwise.layers._sharing import How
 from normwise.layers._state import Device, DType
@@ -41,14 +42,16 @@ def batch_norm_of(
         mean, var, counter = (held(layer, f) for f in ("running_mean", "running_var", "num_batches_tracked"))
         weight, bias = held(layer, "weight"), held(layer, "bias")
     batches = skipped = None
+    # Compiled, torch's operators without what `batch_norm` chooses from ask less at every call.
+    alone = (
+        is_compiling() and sample_weight is None and residual is None and activation == "none" and not dropout
+    )
     training = layer.training and not layer.statistics_frozen
     if training and layer.single_sample != "raise" and _is_single(input) and mean is not None:
         training = False
     if not training:
         training = mean is None and var is None
-        bare = sample_weight is None and residual is None and activation == "none" and not dropout
-        # Compiled, this asks less at every call than the same by way of `batch_norm`.
-        if bare and not training and is_compiling():
+        if alone and not training:
             return by_torch(input, mean, var, weight, bias, False, 0.0, layer.eps)
     else:
         how: How | None = layer.__dict__.get("shared_by")  # as `_sharing.share` sets it
@@ -68,6 +71,22 @@ def batch_norm_of(
             mean, var = (None if t is None else t.clone() for t in (mean, var))
         else:
             batches, skipped = counter, buffers.get("num_batches_skipped")
+    if alone:
+        biased = layer.biased_running_var
+        return batch_norm_by_torch(
+            input,
+            mean,
+            var,
+            weight,
+            bias,
+            training,
+            layer.momentum,
+            layer.eps,
+            batches,
+            skipped,
+            biased,
+            True,
+        )
     return batch_norm(
         input,
         mean,
