@@ -91,6 +91,15 @@ def test_a_narrow_layer_keeps_wide_statistics(name: str) -> None:
     assert other.get_buffer("running_mean").dtype == torch.float32
 
 
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16])
+def test_a_narrow_layer_in_evaluation_is_read_by_wide_statistics(narrow: torch.dtype) -> None:
+    layer = nw.BatchNorm1d(4).to(narrow).eval()
+    x = drawn(6, 4).to(narrow)
+    expected = layer(x)
+    assert_close(compiled(layer)(x), expected)
+    assert_close(torch.export.export(layer, (x,)).module()(x), expected)
+
+
 def test_a_batch_of_no_samples_counts_and_moves_nothing() -> None:
     layer = nw.BatchNorm1d(4)
     other = copy.deepcopy(layer)

@@ -43,15 +43,15 @@ def batch_norm_of(
         weight, bias = held(layer, "weight"), held(layer, "bias")
     batches = skipped = None
     # Compiled, torch's operators without what `batch_norm` chooses from ask less at every call.
-    alone = (
-        is_compiling() and sample_weight is None and residual is None and activation == "none" and not dropout
-    )
+    compiled = is_compiling()
+    alone = compiled and sample_weight is None and residual is None and activation == "none" and not dropout
     training = layer.training and not layer.statistics_frozen
     if training and layer.single_sample != "raise" and _is_single(input) and mean is not None:
         training = False
     if not training:
         training = mean is None and var is None
-        if alone and not training:
+        # The operator takes no weight that is narrower than the statistics.
+        if alone and mean is not None and input.dtype is mean.dtype:
             return by_torch(input, mean, var, weight, bias, False, 0.0, layer.eps)
     else:
         how: How | None = layer.__dict__.get("shared_by")  # as `_sharing.share` sets it
@@ -66,13 +66,12 @@ def batch_norm_of(
             )
         if not layer.track_running_stats:
             mean = var = None
-        elif not is_compiling() and in_recomputation():
+        elif not compiled and in_recomputation():
             # torch's operator saves the running statistics, and a checkpoint wants as much to be saved as before.
             mean, var = (None if t is None else t.clone() for t in (mean, var))
         else:
             batches, skipped = counter, buffers.get("num_batches_skipped")
     if alone:
-        biased = layer.biased_running_var
         return batch_norm_by_torch(
             input,
             mean,
@@ -84,8 +83,8 @@ def batch_norm_of(
             layer.eps,
             batches,
             skipped,
-            biased,
-            True,
+            layer.biased_running_var,
+            compiled=True,
         )
     return batch_norm(
         input,
