@@ -119,7 +119,7 @@ static inline double moments_of_columns(const Columns& p, const T* NW_RESTRICT x
                                         double* NW_RESTRICT squares, compute<T>* NW_RESTRICT about) {
     typedef compute<T> A;
     const float* w = p.sample_weight;
-    const int64_t from = part * p.part_rows, to = p.part_end(part), length = p.channels * p.inner;
+    const int64_t from = part * p.part_rows, to = p.part_end(part), length = p.channels * p.inner, wide = p.wide;
     double count = p.count(part, part + 1);
     if (w) {
         count = 0;
@@ -142,16 +142,16 @@ static inline double moments_of_columns(const Columns& p, const T* NW_RESTRICT x
     }
     p.spread(about);
     if (w == nullptr) {
-        p.template sums<A>(part, mean, squares, [&](int64_t row, int64_t c, auto lanes, Pack<A>* a, Pack<A>* b) NW_INLINED {
-            prefetch(x + (row + 4 * ROWS) * p.wide + c);
-            const Pack<A> d = load(x + row * p.wide + c, lanes) - load(about + c, lanes);
+        p.template sums<A>(part, mean, squares, [=](int64_t row, int64_t c, auto lanes, Pack<A>* a, Pack<A>* b) NW_INLINED {
+            prefetch(x + (row + 4 * ROWS) * wide + c);
+            const Pack<A> d = load(x + row * wide + c, lanes) - load(about + c, lanes);
             *a = *a + d;
             *b = fma(d, d, *b);
         });
     } else {
-        p.template sums<A>(part, mean, squares, [&](int64_t row, int64_t c, auto lanes, Pack<A>* a, Pack<A>* b) NW_INLINED {
+        p.template sums<A>(part, mean, squares, [=](int64_t row, int64_t c, auto lanes, Pack<A>* a, Pack<A>* b) NW_INLINED {
             if (w[row] == 0) return;
-            const Pack<A> d = load(x + row * p.wide + c, lanes) - load(about + c, lanes), weight = Pack<A>::of(static_cast<A>(w[row]));
+            const Pack<A> d = load(x + row * wide + c, lanes) - load(about + c, lanes), weight = Pack<A>::of(static_cast<A>(w[row]));
             *a = fma(weight, d, *a);
             *b = fma(weight * d, d, *b);
         });

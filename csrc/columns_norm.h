@@ -6,6 +6,26 @@
 namespace nw {
 namespace NW_ISA {
 
+template <class T, Kind kind>
+static inline void finish_columns(const Columns& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const ColumnMap<compute<T>> map,
+                                  int64_t problem, int64_t part, int64_t ahead) {
+    typedef compute<T> A;
+    const int64_t begin = p.begin_of(problem), start = p.start_of_model(problem);
+    const uint8_t* keep = p.keep_of(problem);
+    p.each_wide_row(part, [&](int64_t row, int64_t columns) NW_INLINED {
+        const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
+        each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
+            const int64_t at = first + c;
+            prefetch(x + at + ahead);
+            if (finish.residual) prefetch(finish.residual + at + AHEAD);
+            finish.y.fetch(at + AHEAD);
+            const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
+            const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
+            finish.forward(z, at, at - start, word + c / LANES, keep, lanes);
+        });
+    });
+}
+
 template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call) {
     typedef compute<T> A;
     const Columns p(call);
@@ -23,21 +43,7 @@ template <class T, Kind kind> static int32_t columns_forward(const nw_norm* call
     if (!scratch.ok()) return 1;
     const ColumnMap<A> maps(scratch, p.problems * p.wide);
     const auto finish_one = [&](int64_t i) {
-        const int64_t problem = i / p.parts, begin = p.begin_of(problem), start = p.start_of_model(problem);
-        const ColumnMap<A> map = maps.of(p, problem);
-        const uint8_t* keep = p.keep_of(problem);
-        p.each_wide_row(i % p.parts, [&](int64_t row, int64_t columns) NW_INLINED {
-            const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
-            each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
-                const int64_t at = first + c;
-                prefetch(x + at + ahead);
-                if (finish.residual) prefetch(finish.residual + at + AHEAD);
-                finish.y.fetch(at + AHEAD);
-                const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
-                const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
-                finish.forward(z, at, at - start, word + c / LANES, keep, lanes);
-            });
-        });
+        finish_columns(p, x, finish, maps.of(p, i / p.parts), i / p.parts, i % p.parts, ahead);
     };
     if (!measure) {
         if (p.across) saved.set_running(call, 1, affine);
@@ -127,6 +133,57 @@ static inline void conclude_columns(const nw_norm* call, const Columns& p, const
     p.spread(map.slope);
 }
 
+// The sums of dz and of dz · (x − mean) of each column of a part.
+template <class T, Kind kind>
+static inline void sums_of_columns(const Columns& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const ColumnMap<compute<T>> map,
+                                   int64_t problem, int64_t part, double* gradient, double* product) {
+    typedef compute<T> A;
+    const int64_t begin = p.begin_of(problem), start = p.start_of_model(problem), wide = p.wide, words = p.words;
+    const int64_t before = problem * p.all_words;
+    const uint8_t* keep = p.keep_of(problem);
+    p.template sums<A>(part, gradient, product, [=](int64_t row, int64_t c, auto lanes, Pack<A>* a, Pack<A>* b) NW_INLINED {
+        const int64_t at = begin + row * wide + c;
+        prefetch(x + at + 4 * ROWS * wide);
+        prefetch(finish.dy + at + 4 * ROWS * wide);
+        const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
+        const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
+        const Pack<A> dz = finish.backward(z, at, at - start, before + row * words + c / LANES, keep, lanes);
+        *a = *a + dz;
+        *b = fma(dz, d, *b);
+    });
+}
+
+// dx = scale · dz − constant − slope · (x − mean), and the residual's gradient dz. `still`: the statistics do not depend on x.
+template <class T, Kind kind>
+static inline void gradient_of_columns(const Columns& p, const T* NW_RESTRICT x, const Output<T> dx, const Finish<T, kind> finish,
+                                       const ColumnMap<compute<T>> map, int64_t problem, int64_t part, int64_t ahead, bool still) {
+    typedef compute<T> A;
+    const int64_t begin = p.begin_of(problem), start = p.start_of_model(problem);
+    const uint8_t* keep = p.keep_of(problem);
+    p.each_wide_row(part, [&](int64_t row, int64_t columns) NW_INLINED {
+        const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
+        const Pack<A> weight = Pack<A>::of(p.sample_weight ? static_cast<A>(p.sample_weight[row]) : A{1});
+        each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
+            const int64_t at = first + c;
+            prefetch(x + at + ahead);
+            prefetch(finish.dy + at + ahead);
+            if (dx) dx.fetch(at + AHEAD);
+            if (finish.dresidual) finish.dresidual.fetch(at + AHEAD);
+            const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
+            const Pack<A> scale = load(map.scale + c, lanes), z = fma(d, scale, load(map.shift + c, lanes));
+            const Pack<A> dz = finish.backward(z, at, at - start, word + c / LANES, keep, lanes);
+            if (finish.dresidual) finish.dresidual.set(at, dz, lanes);
+            if (!dx) return;
+            if (still) {  // not by way of d: 0 times an infinity is none
+                dx.set(at, scale * dz, lanes);
+                return;
+            }
+            const Pack<A> back = weight * fma(d, load(map.slope + c, lanes), load(map.constant + c, lanes));
+            dx.set(at, fma(scale, dz, Pack<A>::zero() - back), lanes);
+        });
+    });
+}
+
 template <class T, Kind kind> static int32_t columns_backward(const nw_norm* call) {
     typedef compute<T> A;
     const Columns p(call);
@@ -159,20 +216,8 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
         p.problems, p.parts, p.elements,
         [&](int64_t i) {
             if (!sum) return;
-            const int64_t problem = i / p.parts, begin = p.begin_of(problem), start = p.start_of_model(problem);
-            const ColumnMap<A> map = maps.of(p, problem);
-            const uint8_t* keep = p.keep_of(problem);
-            p.template sums<A>(i % p.parts, gradient + i * p.wide, product + i * p.wide,
-                               [&](int64_t row, int64_t c, auto lanes, Pack<A>* a, Pack<A>* b) NW_INLINED {
-                const int64_t at = begin + row * p.wide + c;
-                prefetch(x + at + 4 * ROWS * p.wide);
-                prefetch(finish.dy + at + 4 * ROWS * p.wide);
-                const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
-                const Pack<A> z = fma(d, load(map.scale + c, lanes), load(map.shift + c, lanes));
-                const Pack<A> dz = finish.backward(z, at, at - start, problem * p.all_words + row * p.words + c / LANES, keep, lanes);
-                *a = *a + dz;
-                *b = fma(dz, d, *b);
-            });
+            const int64_t at = i * p.wide, problem = i / p.parts;
+            sums_of_columns(p, x, finish, maps.of(p, problem), problem, i % p.parts, gradient + at, product + at);
         },
         [&](int64_t problem) {
             if (!sum) return;
@@ -181,31 +226,8 @@ template <class T, Kind kind> static int32_t columns_backward(const nw_norm* cal
         },
         [&](int64_t i) {
             if (!write) return;
-            const int64_t problem = i / p.parts, begin = p.begin_of(problem), start = p.start_of_model(problem);
-            const ColumnMap<A> map = maps.of(p, problem);
-            const uint8_t* keep = p.keep_of(problem);
-            p.each_wide_row(i % p.parts, [&](int64_t row, int64_t columns) NW_INLINED {
-                const int64_t first = begin + row * p.wide, word = problem * p.all_words + row * p.words;
-                const Pack<A> weight = Pack<A>::of(p.sample_weight ? static_cast<A>(p.sample_weight[row]) : A{1});
-                each_pack(columns, [&](int64_t c, auto lanes) NW_INLINED {
-                    const int64_t at = first + c;
-                    prefetch(x + at + ahead);
-                    prefetch(finish.dy + at + ahead);
-                    if (dx) dx.fetch(at + AHEAD);
-                    if (finish.dresidual) finish.dresidual.fetch(at + AHEAD);
-                    const Pack<A> d = (load(x + at, lanes) - load(map.high + c, lanes)) - load(map.low + c, lanes);
-                    const Pack<A> scale = load(map.scale + c, lanes), z = fma(d, scale, load(map.shift + c, lanes));
-                    const Pack<A> dz = finish.backward(z, at, at - start, word + c / LANES, keep, lanes);
-                    if (finish.dresidual) finish.dresidual.set(at, dz, lanes);
-                    if (!dx) return;
-                    if (!through) {  // not by way of d: 0 times an infinity is none
-                        dx.set(at, scale * dz, lanes);
-                        return;
-                    }
-                    const Pack<A> back = weight * fma(d, load(map.slope + c, lanes), load(map.constant + c, lanes));
-                    dx.set(at, fma(scale, dz, Pack<A>::zero() - back), lanes);
-                });
-            });
+            const int64_t problem = i / p.parts;
+            gradient_of_columns(p, x, dx, finish, maps.of(p, problem), problem, i % p.parts, ahead, !through);
         });
     if (!sum || p.across) return 0;
     // The samples share weight and bias; of none the sums are zero.

@@ -39,7 +39,8 @@ static inline Output<T> output_of(void* to, const nw_norm* call, int64_t run, in
     return Output<T>(to, elements, run, fresh ? elements * static_cast<int64_t>(sizeof(T)) : 0, least);
 }
 
-// The tensors of one call, typed. `at` counts elements of the whole tensor, `inside` those of the model, in memory order;
+// The tensors of one call, typed. Loops take it, like an output, by value: what other functions may see is read anew after every
+// store. `at` counts elements of the whole tensor, `inside` those of the model, in memory order;
 // `word` is the place of the pack in the gate.
 template <class T, Kind kind> struct Finish {
     typedef compute<T> A;

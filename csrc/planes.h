@@ -74,7 +74,7 @@ template <class T> static inline Moments moments_of_part(const Planes& p, const 
 
 // Row `row` of a unit. Meanwhile is fetched what is read, and what is written, so many elements further; none for 0.
 template <class T, Kind kind>
-NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind>& finish, const Saved<compute<T>>& saved, int64_t unit,
+NW_INLINE void finish_row(const Planes& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const Saved<compute<T>> saved, int64_t unit,
                           int64_t row, int64_t channel, int64_t read, int64_t written) {
     typedef compute<T> A;
     const Pack<A> high = Pack<A>::of(saved.high[unit]), low = Pack<A>::of(saved.low[unit]);

@@ -57,6 +57,22 @@ template <class A> struct RowAffine {
     }
 };
 
+template <class T, Kind kind>
+NW_INLINE void finish_in_row(const Rows& p, const T* NW_RESTRICT x, const Finish<T, kind> finish, const Saved<compute<T>> saved, int64_t row,
+                             const compute<T>* weight, const compute<T>* bias, int64_t ahead) {
+    typedef compute<T> A;
+    const Pack<A> high = Pack<A>::of(saved.high[row]), low = Pack<A>::of(saved.low[row]), rstd = Pack<A>::of(saved.rstd[row]);
+    const int64_t at = row * p.length, word = row * p.words;
+    const uint8_t* keep = p.keep;
+    each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
+        prefetch(x + at + i + ahead);
+        finish.y.fetch(at + i + ahead);
+        const Pack<A> d = (load(x + at + i, lanes) - high) - low;
+        const Pack<A> z = fma(d * rstd, load(weight + i, lanes), load(bias + i, lanes));
+        finish.forward(z, at + i, at + i, word + i / LANES, keep, lanes);
+    });
+}
+
 template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
     typedef compute<T> A;
     const Rows p(call);
@@ -108,16 +124,7 @@ template <class T, Kind kind> static int32_t rows_forward(const nw_norm* call) {
             }
             int64_t group = row % p.groups;
             for (int64_t r = row; r < row + count; r++) {
-                const Pack<A> high = Pack<A>::of(saved.high[r]), low = Pack<A>::of(saved.low[r]), rstd = Pack<A>::of(saved.rstd[r]);
-                const A *weight = affine.weight + group * p.length, *bias = affine.bias + group * p.length;
-                const int64_t at = r * p.length;
-                each_pack(p.length, [&](int64_t i, auto lanes) NW_INLINED {
-                    prefetch(x + at + i + ahead);
-                    finish.y.fetch(at + i + ahead);
-                    const Pack<A> d = (load(x + at + i, lanes) - high) - low;
-                    const Pack<A> z = fma(d * rstd, load(weight + i, lanes), load(bias + i, lanes));
-                    finish.forward(z, at + i, at + i, r * p.words + i / LANES, p.keep, lanes);
-                });
+                finish_in_row(p, x, finish, saved, r, affine.weight + group * p.length, affine.bias + group * p.length, ahead);
                 if (++group == p.groups) group = 0;
             }
         }
@@ -132,8 +139,8 @@ template <class A> struct RowBack {
 
 // The backward pass of `count` rows, `stride` apart, that share weights; it adds the gradients of these, null for not wanted.
 template <class T, Kind kind, int count>
-NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kind>& finish, const Output<T>& dx,
-                         const Saved<compute<T>>& saved, int64_t row, int64_t stride, const compute<T>* weight, const compute<T>* bias,
+NW_INLINE void rows_back(const nw_norm* call, const Rows& p, const Finish<T, kind> finish, const Output<T> dx,
+                         const Saved<compute<T>> saved, int64_t row, int64_t stride, const compute<T>* weight, const compute<T>* bias,
                          double* NW_RESTRICT dweight, double* NW_RESTRICT dbias) {
     typedef compute<T> A;
     const T* NW_RESTRICT x = static_cast<const T*>(call->x);

@@ -12,7 +12,7 @@ from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
 from normwise.kernels import aten, cpu
 from normwise.kernels.aten import batch_norm as by_torch
-from normwise.kernels.registry import note_aten, requested
+from normwise.kernels.registry import note_aten, requested, requested_uncompiled
 
 
 def batch_norm(
@@ -80,6 +80,49 @@ def batch_norm(
     tensor([[-1.],
             [ 1.]])
     """
+    return batch_norm_by_position(
+        input,
+        running_mean,
+        running_var,
+        weight,
+        bias,
+        training,
+        momentum,
+        eps,
+        num_batches_tracked,
+        num_batches_skipped,
+        biased_running_var,
+        sample_weight,
+        residual,
+        activation,
+        dropout,
+        generator,
+        stacked,
+        backend,
+    )
+
+
+def batch_norm_by_position(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float | Tensor | None,
+    eps: float,
+    num_batches_tracked: Tensor | None,
+    num_batches_skipped: Tensor | None,
+    biased_running_var: bool,
+    sample_weight: Tensor | None,
+    residual: Tensor | None,
+    activation: str,
+    dropout: float,
+    generator: torch.Generator | None,
+    stacked: bool,
+    backend: str | None,
+) -> Tensor:
+    """`batch_norm` for the layers: to match so many names costs Python as much as the kernel of a small input."""
     if training:
         # Cheap first: this line runs at every step of networks whose steps are mostly overhead.
         if input.dim() > 1 and input.shape[0] == 1 and Geometry.batch(input.shape).count == 1:
@@ -97,7 +140,10 @@ def batch_norm(
     if residual is not None or activation != "none":
         check_after(input, residual, activation)
     compiled = is_compiling()
-    backend = "aten" if compiled and backend is None else requested(backend)
+    if not compiled:
+        backend = requested_uncompiled(backend)
+    else:
+        backend = "aten" if backend is None else requested(backend)
     bare = residual is None and activation == "none" and not dropout
     left = bare and backend == "auto" and cpu.is_left_to_torch("batch_norm", backend, input)
     if backend != "aten" and not left and not isinstance(momentum, Tensor):
@@ -110,19 +156,22 @@ def batch_norm(
             weight,
             bias,
             residual,
-            stacked=stacked,
-            batch_statistics=training,
-            eps=eps,
-            momentum=-1.0 if momentum is None else momentum if tracked or not training else 0.0,
-            running_mean=running_mean,
-            running_var=running_var,
-            biased=biased_running_var,
-            batches=num_batches_tracked if training else None,
-            skipped=num_batches_skipped if training else None,
-            sample_weight=sample_weight,
-            activation=activation,
-            rate=dropout,
-            generator=generator,
+            1,
+            0,
+            stacked,
+            training,
+            True,
+            eps,
+            -1.0 if momentum is None else momentum if tracked or not training else 0.0,
+            running_mean,
+            running_var,
+            biased_running_var,
+            num_batches_tracked if training else None,
+            num_batches_skipped if training else None,
+            sample_weight,
+            activation,
+            dropout,
+            generator,
         )
         if output is not None:
             return output

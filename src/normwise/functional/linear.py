@@ -7,7 +7,7 @@ from torch.compiler import is_compiling
 from torch.nn.functional import linear as by_torch
 
 from normwise.kernels import cpu
-from normwise.kernels.registry import note_aten, requested
+from normwise.kernels.registry import note_aten, requested, requested_uncompiled
 
 
 def linear(
@@ -39,12 +39,15 @@ def linear(
     tensor([[3.5000],
             [3.5000]])
     """
-    if backend is not None or not is_compiling():
-        backend = requested(backend)
-        if backend == "aten":
-            note_aten("linear", input.shape)
-        else:
-            output = cpu.attempt_linear(backend, input, weight, bias)
-            if output is not None:
-                return output
+    if is_compiling():
+        if backend is not None:
+            requested(backend)  # refuses what cannot be compiled
+        return by_torch(input, weight, bias)
+    backend = requested_uncompiled(backend)
+    if backend == "aten":
+        note_aten("linear", input.shape)
+    else:
+        output = cpu.attempt_linear(backend, input, weight, bias)
+        if output is not None:
+            return output
     return by_torch(input, weight, bias)

@@ -118,6 +118,11 @@ def requested(backend: str | None = None) -> str:
         if backend not in (None, "auto", "aten"):
             refuse("torch.compile", checked(str(backend)), "the program is being compiled or exported")
         return "aten"
+    return requested_uncompiled(backend)
+
+
+def requested_uncompiled(backend: str | None) -> str:
+    """`requested` where the caller has asked already that nothing is being compiled."""
     if backend is not None:
         return checked(backend)
     mode = _mode.get()

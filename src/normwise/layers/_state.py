@@ -18,7 +18,7 @@ DType = torch.dtype | None
 class Normalizer(nn.Module):
     """A module that normalizes; a class says how, and how its arguments are written."""
 
-    def normalize(self, input: Tensor, **after: Any) -> Tensor:
+    def normalize(self, input: Tensor, *given: Any, **after: Any) -> Tensor:
         """Normalize the input; then residual, activation and dropout, as the functions of `functional` take them."""
         raise NotImplementedError(f"{type(self).__name__} must define `normalize`")
 

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.rnn import PackedSequence
 
 from normwise.errors import ArgumentError, explain
-from normwise.functional import batch_norm
+from normwise.functional.batch_norm import batch_norm_by_position
 from normwise.kernels.aten import batch_norm as batch_norm_by_torch
 from normwise.layers._recompute import in_recomputation
 from normwise.layers._sharing import How
@@ -86,7 +86,7 @@ def batch_norm_of(
             layer.biased_running_var,
             compiled=True,
         )
-    return batch_norm(
+    return batch_norm_by_position(
         input,
         mean,
         var,
@@ -95,15 +95,16 @@ def batch_norm_of(
         training,
         layer.momentum,
         layer.eps,
-        num_batches_tracked=batches,
-        num_batches_skipped=skipped,
-        biased_running_var=layer.biased_running_var,
-        sample_weight=sample_weight,
-        residual=residual,
-        activation=activation,
-        dropout=dropout,
-        stacked=False,
-        backend=None,
+        batches,
+        skipped,
+        layer.biased_running_var,
+        sample_weight,
+        residual,
+        activation,
+        dropout,
+        None,
+        False,
+        None,
     )
 
 

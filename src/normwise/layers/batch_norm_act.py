@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from normwise.layers._fused import Fused
@@ -47,10 +45,17 @@ class _BatchNormAct(Ranked, Fused, Tracked):
         )
         self.set_finish(activation, dropout)
 
-    def normalize(self, input: Tensor, **after: Any) -> Tensor:
-        """Normalize the input."""
+    def normalize(
+        self,
+        input: Tensor,
+        residual: Tensor | None = None,
+        activation: str = "none",
+        dropout: float = 0.0,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
+        """Normalize the input; then residual, activation and dropout."""
         self.check_rank(input)
-        return batch_norm_of(self, input, **after)
+        return batch_norm_of(self, input, sample_weight, residual, activation, dropout)
 
 
 class BatchNormAct1d(_BatchNormAct):

@@ -33,5 +33,10 @@ class Linear(nn.Linear):
         if is_traced(input):
             output: Tensor = as_leaf(self, input)
             return output
-        weight: Any = held(self, "weight")
-        return linear(input, weight, held(self, "bias"), backend=None)
+        parameters = self._parameters
+        try:
+            weight: Any = parameters["weight"]
+            bias: Tensor | None = parameters["bias"]
+        except KeyError:
+            weight, bias = held(self, "weight"), held(self, "bias")
+        return linear(input, weight, bias)

@@ -66,7 +66,6 @@ def attempt_normalize(
     weight: Tensor | None,
     bias: Tensor | None,
     residual: Tensor | None,
-    *,
     groups: int = 1,
     trailing: int = 0,
     stacked: bool = False,
