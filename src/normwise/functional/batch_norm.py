@@ -142,8 +142,10 @@ def batch_norm_by_position(
     compiled = is_compiling()
     if not compiled:
         backend = requested_uncompiled(backend)
+    elif backend is None:  # `requested` would ask more at every call
+        backend = "aten"
     else:
-        backend = "aten" if backend is None else requested(backend)
+        backend = requested(backend)
     bare = residual is None and activation == "none" and not dropout
     left = bare and backend == "auto" and cpu.is_left_to_torch("batch_norm", backend, input)
     if backend != "aten" and not left and not isinstance(momentum, Tensor):

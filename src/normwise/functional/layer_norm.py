@@ -70,8 +70,10 @@ def layer_norm(
     compiled = is_compiling()
     if not compiled:
         backend = requested_uncompiled(backend)
+    elif backend is None:  # `requested` would ask more at every call
+        backend = "aten"
     else:
-        backend = "aten" if backend is None else requested(backend)
+        backend = requested(backend)
     bare = residual is None and activation == "none" and not dropout
     if bare and (compiled or cpu.is_left_to_torch("layer_norm", backend, input)):
         return torch.layer_norm(input, normalized, weight, bias, eps)

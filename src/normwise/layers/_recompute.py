@@ -18,4 +18,9 @@ def in_recomputation() -> bool:
     >>> in_recomputation()
     False
     """
-    return not _is_compiling() and _graph_task() != -1
+    return not _is_compiling() and in_backward()
+
+
+def in_backward() -> bool:
+    """`in_recomputation` where the caller has asked already that nothing is being compiled."""
+    return _graph_task() != -1

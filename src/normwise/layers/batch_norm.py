@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from normwise.errors import ArgumentError, explain
 from normwise.functional.batch_norm import batch_norm_by_position
 from normwise.kernels.aten import batch_norm as batch_norm_by_torch
-from normwise.layers._recompute import in_recomputation
+from normwise.layers._recompute import in_backward
 from normwise.layers._sharing import How
 from normwise.layers._state import Device, DType
 from normwise.layers._trace import as_leaf, is_traced
@@ -66,7 +66,7 @@ def batch_norm_of(
             )
         if not layer.track_running_stats:
             mean = var = None
-        elif not compiled and in_recomputation():
+        elif not compiled and in_backward():
             # torch's operator saves the running statistics, and a checkpoint wants as much to be saved as before.
             mean, var = (None if t is None else t.clone() for t in (mean, var))
         else:
