@@ -14,6 +14,7 @@ def native_built() -> None:
     if library.native() is None:
         build_native()
         library._load_native.cache_clear()
+        library.native.cache_clear()
     assert library.native() is not None, library.why_missing("native")
 
 

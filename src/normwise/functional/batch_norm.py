@@ -99,6 +99,7 @@ def batch_norm(
         generator,
         stacked,
         backend,
+        is_compiling(),
     )
 
 
@@ -121,8 +122,12 @@ def batch_norm_by_position(
     generator: torch.Generator | None,
     stacked: bool,
     backend: str | None,
+    compiled: bool,
 ) -> Tensor:
-    """`batch_norm` for the layers: to match so many names costs Python as much as the kernel of a small input."""
+    """`batch_norm` for the layers: to match so many names costs Python as much as the kernel of a small input.
+
+    Nothing is called here that need not be: between other work, a function of Python costs far more than its few lines.
+    """
     if training:
         # Cheap first: this line runs at every step of networks whose steps are mostly overhead.
         if input.dim() > 1 and input.shape[0] == 1 and Geometry.batch(input.shape).count == 1:
@@ -137,9 +142,8 @@ def batch_norm_by_position(
         sample_weight = _checked(input, sample_weight, stacked, training)
         if sample_weight is not None:
             input = without_holes(input, beside_channels(sample_weight, input))
-    if residual is not None or activation != "none":
+    if residual is not None or activation not in aten.ACTIVATIONS:
         check_after(input, residual, activation)
-    compiled = is_compiling()
     if not compiled:
         backend = requested_uncompiled(backend)
     elif backend is None:  # `requested` would ask more at every call

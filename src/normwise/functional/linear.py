@@ -43,6 +43,11 @@ def linear(
         if backend is not None:
             requested(backend)  # refuses what cannot be compiled
         return by_torch(input, weight, bias)
+    return linear_uncompiled(input, weight, bias, backend)
+
+
+def linear_uncompiled(input: Tensor, weight: Tensor, bias: Tensor | None, backend: str | None) -> Tensor:
+    """`linear` where the caller has asked already that nothing is being compiled."""
     backend = requested_uncompiled(backend)
     if backend == "aten":
         note_aten("linear", input.shape)

@@ -167,8 +167,12 @@ def recorded() -> Iterator[list[Choice]]:
         _mode.reset(token)
 
 
+in_block = _mode.get
+"""What a block has set in this thread, or None: asked by every call that is quick, before `recording`."""
+
+
 def recording() -> list[Choice] | None:
-    """Where choices are to be noted, or None; asked by every call, so it does nothing else."""
+    """Where choices are to be noted, or None."""
     mode = _mode.get()
     return None if mode is None else mode.record
 

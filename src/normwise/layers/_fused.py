@@ -43,7 +43,7 @@ class Fused(Normalizer):
             residual: of the input's shape, added before the activation.
             sample_weight: a mask, or weights in the statistics; of batch, group, instance and layer normalization.
         """
-        if is_traced(input):
+        if type(input) is not Tensor and is_traced(input):
             output: Tensor = as_leaf(self, input, residual=residual, sample_weight=sample_weight)
             return output
         dropout = self.dropout if self.training or self.draws else 0.0

@@ -105,6 +105,7 @@ def batch_norm_of(
         None,
         False,
         None,
+        compiled,
     )
 
 

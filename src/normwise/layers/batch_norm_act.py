@@ -54,7 +54,8 @@ class _BatchNormAct(Ranked, Fused, Tracked):
         sample_weight: Tensor | None = None,
     ) -> Tensor:
         """Normalize the input; then residual, activation and dropout."""
-        self.check_rank(input)
+        if input.dim() not in self.ranks:
+            self.check_rank(input)
         return batch_norm_of(self, input, sample_weight, residual, activation, dropout)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn.functional import linear as by_torch
 
-from normwise.functional import linear
+from normwise.functional.linear import linear_uncompiled
 from normwise.layers._trace import as_leaf, is_traced
 from normwise.layers._tracking import held
 
@@ -30,7 +30,7 @@ class Linear(nn.Linear):
         if is_compiling():
             # As torch's layer does: by way of `held` a compiled program asks far more where the weight is computed.
             return by_torch(input, self.weight, self.bias)
-        if is_traced(input):
+        if type(input) is not Tensor and is_traced(input):
             output: Tensor = as_leaf(self, input)
             return output
         parameters = self._parameters
@@ -39,4 +39,4 @@ class Linear(nn.Linear):
             bias: Tensor | None = parameters["bias"]
         except KeyError:
             weight, bias = held(self, "weight"), held(self, "bias")
-        return linear(input, weight, bias)
+        return linear_uncompiled(input, weight, bias, None)

@@ -142,7 +142,7 @@ def attempt_normalize(
             biased,
         )
         if output is not None:
-            if registry.recording() is not None:
+            if registry.in_block() is not None:
                 _note(operation, x, "native")
             return output
     if reason is None and backend == "auto" and residual is None and activation == "none" and not rate:
@@ -204,7 +204,7 @@ def attempt_dropout(
     if backend in _FASTEST and (native := library.native()) is not None:
         output: Tensor | None = native.dropout(x, rate, inplace, models, generator)
         if output is not None:
-            if registry.recording() is not None:
+            if registry.in_block() is not None:
                 _note("dropout", x, "native")
             return output
     reason = _why_not(x)
@@ -220,7 +220,7 @@ def attempt_linear(backend: str, x: Tensor, weight: Tensor, bias: Tensor | None)
     if backend in _FASTEST and (native := library.native()) is not None:
         output: Tensor | None = native.linear(x, weight, bias)
         if output is not None:
-            if registry.recording() is not None:
+            if registry.in_block() is not None:
                 _note("linear", x, "native", _multiplier(x, weight))
             return output
     if backend == "auto" and registry.recording() is None and is_too_small_for_onednn(x, weight):

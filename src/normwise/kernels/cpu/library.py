@@ -58,8 +58,9 @@ def portable() -> Any:
     return load_portable()[0]
 
 
+@functools.cache
 def native() -> Any:
-    """The native binding, or None."""
+    """The native binding, or None; asked by every call."""
     return _load_native()[0]
 
 
