@@ -162,11 +162,11 @@ def batch_norm_by_position(
             weight,
             bias,
             residual,
-            1,
-            0,
+            1,  # groups
+            0,  # trailing
             stacked,
             training,
-            True,
+            True,  # centred
             eps,
             -1.0 if momentum is None else momentum if tracked or not training else 0.0,
             running_mean,

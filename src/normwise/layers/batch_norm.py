@@ -102,9 +102,9 @@ def batch_norm_of(
         residual,
         activation,
         dropout,
-        None,
-        False,
-        None,
+        None,  # generator
+        False,  # stacked
+        None,  # back end
         compiled,
     )
 
