@@ -12,7 +12,7 @@ from normwise.functional.finish import check_after, finish
 from normwise.geometry import Geometry
 from normwise.kernels import aten, cpu
 from normwise.kernels.aten import batch_norm as by_torch
-from normwise.kernels.registry import note_aten, requested, requested_uncompiled
+from normwise.kernels.registry import note_aten, requested
 
 
 def batch_norm(
@@ -144,12 +144,7 @@ def batch_norm_by_position(
             input = without_holes(input, beside_channels(sample_weight, input))
     if residual is not None or activation not in aten.ACTIVATIONS:
         check_after(input, residual, activation)
-    if not compiled:
-        backend = requested_uncompiled(backend)
-    elif backend is None:  # `requested` would ask more at every call
-        backend = "aten"
-    else:
-        backend = requested(backend)
+    backend = "aten" if compiled and backend is None else requested(backend, compiled)
     bare = residual is None and activation == "none" and not dropout
     left = bare and backend == "auto" and cpu.is_left_to_torch("batch_norm", backend, input)
     if backend != "aten" and not left and not isinstance(momentum, Tensor):

@@ -12,7 +12,7 @@ from normwise.functional._channels import check_channels
 from normwise.functional._weighted import weighted_trailing
 from normwise.functional.finish import check_after, finish
 from normwise.kernels import aten, cpu
-from normwise.kernels.registry import note_aten, requested, requested_uncompiled
+from normwise.kernels.registry import note_aten, requested
 
 
 def layer_norm(
@@ -68,12 +68,7 @@ def layer_norm(
         weighted = weighted_trailing("LayerNorm", input, len(normalized), sample_weight, weight, bias, eps)
         return finish(weighted, residual, activation, dropout, dropout > 0.0, generator=generator)
     compiled = is_compiling()
-    if not compiled:
-        backend = requested_uncompiled(backend)
-    elif backend is None:  # `requested` would ask more at every call
-        backend = "aten"
-    else:
-        backend = requested(backend)
+    backend = "aten" if compiled and backend is None else requested(backend, compiled)
     bare = residual is None and activation == "none" and not dropout
     if bare and (compiled or cpu.is_left_to_torch("layer_norm", backend, input)):
         return torch.layer_norm(input, normalized, weight, bias, eps)

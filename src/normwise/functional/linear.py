@@ -7,7 +7,7 @@ from torch.compiler import is_compiling
 from torch.nn.functional import linear as by_torch
 
 from normwise.kernels import cpu
-from normwise.kernels.registry import note_aten, requested, requested_uncompiled
+from normwise.kernels.registry import note_aten, requested
 
 
 def linear(
@@ -41,14 +41,14 @@ def linear(
     """
     if is_compiling():
         if backend is not None:
-            requested(backend)  # refuses what cannot be compiled
+            requested(backend, compiled=True)  # refuses what cannot be compiled
         return by_torch(input, weight, bias)
     return linear_uncompiled(input, weight, bias, backend)
 
 
 def linear_uncompiled(input: Tensor, weight: Tensor, bias: Tensor | None, backend: str | None) -> Tensor:
     """`linear` where the caller has asked already that nothing is being compiled."""
-    backend = requested_uncompiled(backend)
+    backend = requested(backend, compiled=False)
     if backend == "aten":
         note_aten("linear", input.shape)
     else:

@@ -105,24 +105,21 @@ def _of_environment() -> str:
     return name
 
 
-def requested(backend: str | None = None) -> str:
+def requested(backend: str | None = None, compiled: bool | None = None) -> str:
     """The back end that a call asks for: by argument, by `use_backend`, or by the environment.
 
-    Compiled programs ask for "aten".
+    Compiled programs ask for "aten". A caller that knows whether the program is being compiled says so.
 
     >>> with use_backend("aten"):
     ...     requested(), requested("cpu")
     ('aten', 'cpu')
     """
-    if _is_compiling():  # a compiler sees torch's operators; what a block asks for it cannot know
+    if (
+        _is_compiling() if compiled is None else compiled
+    ):  # a compiler sees torch's operators; what a block asks for it cannot know
         if backend not in (None, "auto", "aten"):
             refuse("torch.compile", checked(str(backend)), "the program is being compiled or exported")
         return "aten"
-    return requested_uncompiled(backend)
-
-
-def requested_uncompiled(backend: str | None) -> str:
-    """`requested` where the caller has asked already that nothing is being compiled."""
     if backend is not None:
         return checked(backend)
     mode = _mode.get()
